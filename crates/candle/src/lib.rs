@@ -1,0 +1,2 @@
+//! Reference backend on candle tensors.
+#![forbid(unsafe_code)]

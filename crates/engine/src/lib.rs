@@ -1,0 +1,2 @@
+//! Forward pass, paged cache, scheduler, sampling and Generate.
+#![forbid(unsafe_code)]

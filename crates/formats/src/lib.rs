@@ -1,0 +1,6 @@
+//! Weight files: GGUF and safetensors readers, quantized block formats.
+#![deny(unsafe_code)]
+
+mod source;
+
+pub use source::{TensorSource, TensorView};

@@ -1,0 +1,2 @@
+//! models.toml, models.lock and verified weights.
+#![forbid(unsafe_code)]

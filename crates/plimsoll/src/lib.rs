@@ -1,0 +1,2 @@
+//! Local LLM inference with pinned, verified weights.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Tokenizers, chat templates and incremental detokenization.
+#![forbid(unsafe_code)]
