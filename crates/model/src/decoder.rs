@@ -189,3 +189,15 @@ pub enum Act {
     /// `x * sigmoid(x)`
     Silu,
 }
+
+impl Gqa {
+    /// `heads * head_dim`
+    pub fn q_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// `kv_heads * head_dim`
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
