@@ -1,6 +1,11 @@
-//! Weight files: GGUF and safetensors readers, quantized block formats.
+//! Weight files: GGUF and safetensors readers, and the block formats of quantized tensors.
+//!
+//! Everything here reads foreign bytes: a bad file gives an [`Error`] that names the file, the field, what was found
+//! and what was expected, never a panic and never an allocation of a size that was not checked first.
 #![deny(unsafe_code)]
 
-mod source;
+pub mod blocks;
+mod error;
+pub mod gguf;
 
-pub use source::{TensorSource, TensorView};
+pub use error::Error;
