@@ -7,5 +7,13 @@
 pub mod blocks;
 mod error;
 pub mod gguf;
+mod map;
+pub mod safetensors;
+mod view;
+mod weights;
 
 pub use error::Error;
+pub use map::Map;
+pub use plimsoll_model::Container;
+pub use view::TensorView;
+pub use weights::{NamedFile, Weights};
