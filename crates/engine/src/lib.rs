@@ -1,2 +1,35 @@
 //! Forward pass, paged cache, scheduler, sampling and Generate.
+//!
+//! # Sampling
+//!
+//! Log-probabilities come from the raw logits. Then, in this order: ids beyond the tokenizer's vocabulary are masked;
+//! `logit_bias`; `repetition_penalty` (prompt and completion); `presence_penalty` and `frequency_penalty` (completion);
+//! greedy at `temperature` 0; else `temperature`, `top_k`, `top_p`, `min_p` and one draw, which depends on the seed and
+//! the position alone.
 #![forbid(unsafe_code)]
+
+mod blocks;
+mod defaults;
+mod error;
+mod event;
+mod generate;
+mod generation;
+mod options;
+mod request;
+mod sampler;
+mod scheduler;
+mod step;
+mod validate;
+
+#[cfg(test)]
+mod fake;
+
+pub use defaults::Defaults;
+pub use error::Error;
+pub use event::{Event, FinishReason, Finished, Timings, Token, Usage};
+pub use generate::{Generate, Health, ModelInfo};
+pub use generation::{Blocking, Events, Generation};
+pub use options::{KvCache, Options};
+pub use request::{Chat, Prompt, Request, Sampling};
+pub use step::Step;
+pub use validate::{MAX_LOGPROBS, MAX_STOPS};

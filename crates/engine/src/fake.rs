@@ -1,0 +1,125 @@
+//! A model whose logits depend on every cache slot of a sequence: wrong block tables, sharing or copies show in what it
+//! says.
+
+use plimsoll_backend::Plan;
+
+use crate::{
+    Error,
+    options::{KvCache, Options},
+    step::Step,
+};
+
+/// What a slot of a block nobody wrote to holds.
+const EMPTY: u64 = 0xDEAD;
+
+pub(crate) struct Fake {
+    vocab: usize,
+    block_tokens: usize,
+    /// One value per slot, a function of all tokens up to it, as keys and values of a real model are.
+    slots: Vec<u64>,
+    /// Tokens computed in each step so far.
+    pub(crate) steps: Vec<usize>,
+    /// Blocks copied so far.
+    pub(crate) copies: usize,
+    /// What the next step shall do instead of its work.
+    pub(crate) mishap: Option<Mishap>,
+}
+
+pub(crate) enum Mishap {
+    Error,
+    Nan,
+    Short,
+}
+
+impl Fake {
+    pub(crate) const VOCAB: usize = 32;
+
+    pub(crate) fn new(cache: KvCache) -> Self {
+        Self {
+            vocab: Self::VOCAB,
+            block_tokens: cache.block_tokens,
+            slots: vec![EMPTY; cache.blocks * cache.block_tokens],
+            steps: Vec::new(),
+            copies: 0,
+            mishap: None,
+        }
+    }
+
+    /// The logits after `history`, without any cache.
+    pub(crate) fn logits(vocab: usize, history: &[u32]) -> Vec<f32> {
+        let mut slot = 0;
+        let slots = history.iter().enumerate().map(|(position, &token)| {
+            slot = next_slot(slot, token, position);
+            slot
+        });
+        head(vocab, slots)
+    }
+}
+
+fn hash(a: u64, b: u64) -> u64 {
+    let x = (a ^ b.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (x ^ (x >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) ^ (x >> 32)
+}
+
+fn next_slot(before: u64, token: u32, position: usize) -> u64 {
+    hash(hash(before, u64::from(token) + 1), position as u64 + 1)
+}
+
+fn head(vocab: usize, slots: impl Iterator<Item = u64>) -> Vec<f32> {
+    let state = slots.fold(1, hash);
+    (0..vocab as u64).map(|id| (hash(state, id) >> 40) as f32 / (1u32 << 22) as f32).collect()
+}
+
+impl Step for Fake {
+    fn vocab(&self) -> usize {
+        self.vocab
+    }
+
+    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+        self.steps.push(plan.tokens.len());
+        let mut logits = Vec::new();
+        let mut first = 0;
+        for part in &plan.sequences {
+            let at = |position: usize| {
+                part.block_table[position / self.block_tokens] as usize * self.block_tokens
+                    + position % self.block_tokens
+            };
+            for i in 0..part.len {
+                let position = part.start + i;
+                let before = if position == 0 { 0 } else { self.slots[at(position - 1)] };
+                self.slots[at(position)] = next_slot(before, plan.tokens[first + i], position);
+                if plan.outputs.contains(&((first + i) as u32)) {
+                    logits.extend(head(self.vocab, (0..=position).map(|p| self.slots[at(p)])));
+                }
+            }
+            first += part.len;
+        }
+        assert_eq!(first, plan.tokens.len());
+        match self.mishap.take() {
+            None => {}
+            Some(Mishap::Error) => return Err(Error::Unsupported { param: "everything", by: "the fake".into() }),
+            Some(Mishap::Nan) => logits[0] = f32::NAN,
+            Some(Mishap::Short) => drop(logits.pop()),
+        }
+        Ok(logits)
+    }
+
+    fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {
+        for &(from, to) in pairs {
+            let from = from as usize * self.block_tokens;
+            self.slots.copy_within(from..from + self.block_tokens, to as usize * self.block_tokens);
+        }
+        self.copies += pairs.len();
+        Ok(())
+    }
+}
+
+/// A cache of `blocks` blocks of `block_tokens` tokens.
+pub(crate) fn cache(blocks: usize, block_tokens: usize) -> KvCache {
+    KvCache { blocks, block_tokens, block_bytes: 64 * block_tokens as u64 }
+}
+
+/// Options small enough that every limit is met in tests.
+pub(crate) fn options(step_tokens: usize, prefill_chunk: usize, sequences: usize) -> Options {
+    Options { step_tokens, prefill_chunk, sequences, ..Options::default() }
+}

@@ -1,0 +1,137 @@
+//! From logits to a token.
+//!
+//! The steps, in order; those that change nothing are skipped:
+//!
+//! 1. log-probabilities are taken from the raw logits, before anything else;
+//! 2. ids beyond the tokenizer's vocabulary are masked;
+//! 3. `logit_bias` is added (a bias of negative infinity bans a token, whatever the penalties);
+//! 4. `repetition_penalty` (prompt and completion), then `presence_penalty` and `frequency_penalty` (completion);
+//! 5. at `temperature` 0 the largest logit wins, of equal ones the lowest id; the steps below could not change that;
+//! 6. logits are divided by `temperature`, then cut by `top_k`, `top_p` and `min_p`, each seeing the survivors of the
+//!    one before, renormalized;
+//! 7. one token is drawn.
+//!
+//! Biases and penalties come first as in vLLM; 6 is the order of Hugging Face transformers. llama.cpp applies the
+//! temperature last, so its `top_p` and `min_p` cut the untempered distribution.
+
+mod candidates;
+mod logprobs;
+mod penalties;
+mod random;
+
+use std::borrow::Cow;
+
+use candidates::Candidates;
+pub(crate) use logprobs::{log_sum_exp, top_logprobs};
+use penalties::Penalties;
+pub(crate) use random::{random_seed, uniform};
+
+use crate::{Error, Sampling, Token};
+
+/// Chooses the tokens of one sequence.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    temperature: f32,
+    top_k: usize,
+    top_p: f32,
+    min_p: f32,
+    logit_bias: Vec<(u32, f32)>,
+    penalties: Penalties,
+    /// Ids from here on are never chosen.
+    vocab: usize,
+    logprobs: Option<usize>,
+    seed: u64,
+}
+
+impl Sampler {
+    /// A sampler for a sequence that starts with `prompt`; unset fields of `sampling` change nothing, an unset
+    /// temperature is 0. Reports the log-probabilities of the `logprobs` most probable tokens.
+    pub(crate) fn new(sampling: &Sampling, prompt: &[u32], vocab: usize, logprobs: Option<usize>) -> Self {
+        Self {
+            temperature: sampling.temperature.unwrap_or(0.0),
+            top_k: sampling.top_k.unwrap_or(0),
+            top_p: sampling.top_p.unwrap_or(1.0),
+            min_p: sampling.min_p.unwrap_or(0.0),
+            logit_bias: sampling.logit_bias.clone(),
+            penalties: Penalties::new(sampling, prompt),
+            vocab,
+            logprobs,
+            seed: sampling.seed.unwrap_or_else(random_seed),
+        }
+    }
+
+    /// The seed of the random draws.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Chooses the token at `position` of the sequence from the logits `[vocab]` of the one before.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a logit is NaN or infinite, [`Error::NothingToChoose`] if every token is banned.
+    pub(crate) fn choose(&mut self, logits: &[f32], position: usize) -> Result<Token, Error> {
+        if let Some(token) = logits.iter().position(|logit| !logit.is_finite()) {
+            return Err(Error::NotFinite { position, token, value: logits[token] });
+        }
+        let id = self.pick(&self.adjust(logits), position).ok_or(Error::NothingToChoose { position })?;
+        self.penalties.count(id);
+        let token = match self.logprobs {
+            None => Token { id, ..Token::default() },
+            Some(top) => Token {
+                id,
+                logprob: Some((f64::from(logits[id as usize]) - log_sum_exp(logits)) as f32),
+                top: top_logprobs(logits, top),
+            },
+        };
+        Ok(token)
+    }
+
+    /// Steps 2 to 4. Only a ban makes a logit infinite.
+    fn adjust<'l>(&self, logits: &'l [f32]) -> Cow<'l, [f32]> {
+        let mut logits = Cow::Borrowed(&logits[..self.vocab.min(logits.len())]);
+        if self.logit_bias.is_empty() && !self.penalties.active() {
+            return logits;
+        }
+        let adjusted = logits.to_mut();
+        let (bans, biases): (Vec<_>, Vec<_>) = self.logit_bias.iter().partition(|(_, bias)| bias.is_infinite());
+        for (token, bias) in biases {
+            if let Some(logit) = adjusted.get_mut(token as usize) {
+                *logit = (*logit + bias).clamp(f32::MIN, f32::MAX);
+            }
+        }
+        self.penalties.apply(adjusted);
+        for (token, ban) in bans {
+            if let Some(logit) = adjusted.get_mut(token as usize) {
+                *logit = ban;
+            }
+        }
+        logits
+    }
+
+    /// Steps 5 to 7; none if no logit is above negative infinity.
+    fn pick(&self, logits: &[f32], position: usize) -> Option<u32> {
+        if self.temperature == 0.0 {
+            return greedy(logits);
+        }
+        let mut candidates = Candidates::new(logits);
+        candidates.top_k(self.top_k);
+        candidates.weigh(self.temperature);
+        candidates.top_p(self.top_p);
+        candidates.min_p(self.min_p);
+        candidates.draw(uniform(self.seed, position as u64))
+    }
+}
+
+fn greedy(logits: &[f32]) -> Option<u32> {
+    let mut best = None;
+    let mut highest = f32::NEG_INFINITY;
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > highest {
+            (best, highest) = (Some(id as u32), logit);
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests;
