@@ -29,8 +29,8 @@ class Case:
 
 def llama(**fields):
     return {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 48,
-        "intermediate_size": 80, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97,
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 32,
+        "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 97,
         "max_position_embeddings": 256, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
         "bos_token_id": 1, "eos_token_id": 2,
     } | fields
@@ -61,11 +61,11 @@ YARN = {"type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "
 PLAIN_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 CASES = [
-    Case("llama-mha", "hub", llama(hidden_size=40, intermediate_size=64), legacy_keys=True,
+    Case("llama-mha", "hub", llama(), legacy_keys=True,
          note="Llama 2: no num_key_value_heads, head_dim, rope_theta or rope_scaling in the file"),
     Case("llama-gqa-tied", "hub",
          llama(num_key_value_heads=2, head_dim=12, tie_word_embeddings=True, rope_theta=5000.0, rope_scaling=LLAMA3,
-               num_hidden_layers=3, vocab_size=128, eos_token_id=[2, 5, 7]),
+               hidden_size=48, num_hidden_layers=3, vocab_size=128, eos_token_id=[2, 5, 7]),
          storage="bf16", matters={"rope_scaling": None, "rope_theta": 10000.0},
          generation={"eos_token_id": [2, 5, 7, 9]},
          note="Llama 3.2: eos ids in generation_config.json are a superset"),
@@ -74,15 +74,15 @@ CASES = [
                rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}),
          storage="f16", ggufs=("plain", "fused"), matters={"rope_parameters": PLAIN_ROPE}),
     Case("llama-odd", "v5",
-         llama(hidden_size=60, head_dim=10, num_attention_heads=12, num_key_value_heads=3, intermediate_size=100,
+         llama(hidden_size=36, head_dim=10, num_attention_heads=9, num_key_value_heads=3, intermediate_size=52,
                vocab_size=131, rope_parameters={"rope_type": "default", "rope_theta": 500000.0}), storage="f16"),
     Case("llama-yarn", "hub",
-         llama(num_key_value_heads=2, hidden_size=32, num_attention_heads=2, intermediate_size=64, rope_theta=10000.0,
+         llama(num_key_value_heads=1, num_attention_heads=2, rope_theta=10000.0,
                rope_scaling=YARN),
          matters={"rope_scaling": None}),
     Case("mistral-window", "hub", mistral(sliding_window=8, rope_theta=10000.0), storage="bf16", ggufs=(),
          matters={"sliding_window": None}, note="no GGUF: arch llama has no window key"),
-    Case("mistral-absent-window", "hub", mistral(hidden_size=32, intermediate_size=64, rope_theta=1e6), storage="f16",
+    Case("mistral-absent-window", "hub", mistral(rope_theta=1e6), storage="f16",
          shards=2, ggufs=(), note="an absent sliding_window means 4096: no effect at these lengths"),
     Case("mistral-nemo", "v5",
          mistral(head_dim=16, sliding_window=None, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
@@ -97,9 +97,9 @@ CASES = [
                                            "layer_types ": ["sliding_attention"] * 3},
          note="no GGUF: arch qwen2 has no window key"),
     Case("qwen3", "v5", qwen3(tie_word_embeddings=True, rope_parameters={"rope_type": "default", "rope_theta": 1e6}),
-         storage="bf16", ggufs=("plain", "fused")),
-    Case("qwen3-untied", "hub", qwen3(hidden_size=40, head_dim=8, num_attention_heads=6, num_key_value_heads=3,
-                                      vocab_size=113, rope_theta=1e6, rope_scaling=None)),
+         storage="f32", ggufs=("fused",)),
+    Case("qwen3-untied", "hub", qwen3(hidden_size=48, head_dim=12, num_attention_heads=6, num_key_value_heads=3,
+                                      vocab_size=113, rope_theta=1e6, rope_scaling=None), storage="bf16"),
     Case("glm4", "hub", glm4(partial_rotary_factor=0.5, rope_theta=10000.0), storage="f16",
          matters={"partial_rotary_factor": 1.0}),
     Case("glm4-no-bias", "v5",

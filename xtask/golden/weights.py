@@ -10,11 +10,11 @@ DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 # Queries and keys are large enough for peaked attention; the embedding is small enough that the layers outweigh it.
 SCALES = [
     ("embed_tokens", 0.3, "plain"),
-    ("lm_head", 3.0, "fan"),
+    ("lm_head", 2.0, "fan"),
     ("bias", 0.3, "plain"),
-    ("q_proj", 1.6, "fan"),
-    ("k_proj", 1.6, "fan"),
-    ("", 1.4, "fan"),
+    ("q_proj", 1.3, "fan"),
+    ("k_proj", 1.3, "fan"),
+    ("", 1.2, "fan"),
 ]
 
 
