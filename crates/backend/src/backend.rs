@@ -1,0 +1,121 @@
+//! The trait a backend implements.
+
+use plimsoll_model::Decoder;
+
+use crate::{CacheShape, Error, Plan, TensorSource};
+
+/// The two halves of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The token mixer.
+    Mixer,
+    /// The channel mixer.
+    Mlp,
+}
+
+/// The matrix at the end of half a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Projection {
+    /// Layer, counted from 0.
+    pub layer: usize,
+    /// Which half of it.
+    pub half: Half,
+}
+
+/// A compute backend: a few coarse ops over its own weights, buffers and cache.
+///
+/// Called through [`Model`](crate::Model) only, which has checked what the docs below promise: shapes, token ids, block
+/// tables. `T` is the number of tokens in the batch, `D` the model's width. Buffers hold f32, row-major, and have room for
+/// more rows than a batch needs. From `upload` to `read` no op touches host data.
+pub trait Backend: Send + Sized + 'static {
+    /// Packed weights.
+    type Model: Send;
+    /// Paged KV cache of all layers.
+    type Cache: Send;
+    /// A plan on the device.
+    type Batch;
+    /// Activations, `[rows, width]`.
+    type Buffer: Send;
+
+    /// Name in messages.
+    fn name(&self) -> &'static str;
+
+    /// Packs the weights; what cannot be run is refused here.
+    fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self::Model, Error>;
+
+    /// Bytes one cache block of all layers takes.
+    fn block_bytes(&self, decoder: &Decoder, block: usize) -> usize;
+
+    /// An empty cache.
+    fn cache(&self, decoder: &Decoder, shape: CacheShape) -> Result<Self::Cache, Error>;
+
+    /// A buffer of `rows * width`.
+    fn buffer(&self, rows: usize, width: usize) -> Result<Self::Buffer, Error>;
+
+    /// Places tokens, positions and block tables where the device reads them.
+    fn upload(&self, model: &Self::Model, plan: &Plan, cache: CacheShape) -> Result<Self::Batch, Error>;
+
+    /// `x = embedding[tokens] * embedding_scale`, `[T, D]`.
+    fn embed(&self, model: &Self::Model, batch: &Self::Batch, x: &mut Self::Buffer) -> Result<(), Error>;
+
+    /// `q, k, v = W norm(x) + b`, norm on heads and RoPE where the layer has them; k and v are appended to the cache and
+    /// `q` is `[T, heads * head_dim]`.
+    fn attention_inputs(
+        &self,
+        model: &Self::Model,
+        layer: usize,
+        batch: &Self::Batch,
+        x: &Self::Buffer,
+        cache: &mut Self::Cache,
+        q: &mut Self::Buffer,
+    ) -> Result<(), Error>;
+
+    /// `y = softmax(q k^T * scale) v` over the sequence's cache, the keys its span allows; `[T, heads * head_dim]`.
+    fn attend(
+        &self,
+        model: &Self::Model,
+        layer: usize,
+        batch: &Self::Batch,
+        cache: &Self::Cache,
+        q: &Self::Buffer,
+        y: &mut Self::Buffer,
+    ) -> Result<(), Error>;
+
+    /// `x += post_norm(W y + b)`, the norm where the layer is a sandwich; `[T, D]`.
+    fn project_add(
+        &self,
+        model: &Self::Model,
+        projection: Projection,
+        batch: &Self::Batch,
+        y: &Self::Buffer,
+        x: &mut Self::Buffer,
+    ) -> Result<(), Error>;
+
+    /// `h = act(W_gate norm(x)) * (W_up norm(x))`, `[T, inner width]`.
+    fn mlp_inputs(
+        &self,
+        model: &Self::Model,
+        layer: usize,
+        batch: &Self::Batch,
+        x: &Self::Buffer,
+        h: &mut Self::Buffer,
+    ) -> Result<(), Error>;
+
+    /// Logits of the wanted rows: norm, head, scale and softcap; `[R, vocab]`.
+    fn logits(
+        &self,
+        model: &Self::Model,
+        batch: &Self::Batch,
+        x: &Self::Buffer,
+        out: &mut Self::Buffer,
+    ) -> Result<(), Error>;
+
+    /// Copies whole cache blocks `(from, to)`, in order.
+    fn copy_blocks(&self, cache: &mut Self::Cache, pairs: &[(u32, u32)]) -> Result<(), Error>;
+
+    /// The first `len` values of a buffer.
+    fn read(&self, buffer: &Self::Buffer, len: usize) -> Result<Vec<f32>, Error>;
+
+    /// Sets the first values of a buffer.
+    fn write(&self, values: &[f32], buffer: &mut Self::Buffer) -> Result<(), Error>;
+}

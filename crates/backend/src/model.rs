@@ -1,0 +1,185 @@
+//! The shape-checked face of a backend.
+
+use plimsoll_model::{Decoder, Gqa, Mixer, Mlp};
+
+use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+
+/// A model loaded on a backend. Each op is described at [`Backend`].
+pub struct Model<B: Backend> {
+    backend: B,
+    decoder: Decoder,
+    inner: B::Model,
+}
+
+/// Activations, `[rows, width]`.
+pub struct Buffer<B: Backend> {
+    rows: usize,
+    width: usize,
+    inner: B::Buffer,
+}
+
+/// A paged KV cache.
+pub struct Cache<B: Backend> {
+    shape: CacheShape,
+    inner: B::Cache,
+}
+
+/// An uploaded plan.
+pub struct Batch<B: Backend> {
+    tokens: usize,
+    outputs: usize,
+    inner: B::Batch,
+}
+
+impl<B: Backend> Buffer<B> {
+    fn expect(&self, what: &str, rows: usize, width: usize) -> Result<(), Error> {
+        if self.rows >= rows && self.width == width {
+            return Ok(());
+        }
+        Err(Error::shape(what, format!("[{}, {}]", self.rows, self.width), format!("[at least {rows}, {width}]")))
+    }
+}
+
+impl<B: Backend> Model<B> {
+    /// Checks the description and packs the weights.
+    pub fn load(backend: B, decoder: Decoder, source: &dyn TensorSource) -> Result<Self, Error> {
+        decoder.check().map_err(|e| Error::shape("model description", e, "a model that can be run"))?;
+        let inner = backend.load(&decoder, source)?;
+        Ok(Self { backend, decoder, inner })
+    }
+
+    /// The description.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// An empty cache.
+    pub fn cache(&self, shape: CacheShape) -> Result<Cache<B>, Error> {
+        if shape.block == 0 || shape.blocks == 0 || shape.blocks > u32::MAX as usize {
+            return Err(Error::shape("cache", format!("{shape:?}"), "at least one block of at least one position"));
+        }
+        Ok(Cache { shape, inner: self.backend.cache(&self.decoder, shape)? })
+    }
+
+    /// A buffer of zeros.
+    pub fn buffer(&self, rows: usize, width: usize) -> Result<Buffer<B>, Error> {
+        Ok(Buffer { rows, width, inner: self.backend.buffer(rows, width)? })
+    }
+
+    /// Checks a plan against model and cache and puts it on the device.
+    pub fn upload(&self, plan: &Plan, cache: &Cache<B>) -> Result<Batch<B>, Error> {
+        plan.check(self.decoder.vocab, self.decoder.context, cache.shape)?;
+        let inner = self.backend.upload(&self.inner, plan, cache.shape)?;
+        Ok(Batch { tokens: plan.tokens.len(), outputs: plan.outputs.len(), inner })
+    }
+
+    /// See [`Backend::embed`].
+    pub fn embed(&self, batch: &Batch<B>, x: &mut Buffer<B>) -> Result<(), Error> {
+        x.expect("x", batch.tokens, self.decoder.width)?;
+        self.backend.embed(&self.inner, &batch.inner, &mut x.inner)
+    }
+
+    /// See [`Backend::attention_inputs`].
+    pub fn attention_inputs(
+        &self,
+        layer: usize,
+        batch: &Batch<B>,
+        x: &Buffer<B>,
+        cache: &mut Cache<B>,
+        q: &mut Buffer<B>,
+    ) -> Result<(), Error> {
+        x.expect("x", batch.tokens, self.decoder.width)?;
+        q.expect("q", batch.tokens, self.gqa(layer)?.q_width())?;
+        self.backend.attention_inputs(&self.inner, layer, &batch.inner, &x.inner, &mut cache.inner, &mut q.inner)
+    }
+
+    /// See [`Backend::attend`].
+    pub fn attend(
+        &self,
+        layer: usize,
+        batch: &Batch<B>,
+        cache: &Cache<B>,
+        q: &Buffer<B>,
+        y: &mut Buffer<B>,
+    ) -> Result<(), Error> {
+        let width = self.gqa(layer)?.q_width();
+        q.expect("q", batch.tokens, width)?;
+        y.expect("y", batch.tokens, width)?;
+        self.backend.attend(&self.inner, layer, &batch.inner, &cache.inner, &q.inner, &mut y.inner)
+    }
+
+    /// See [`Backend::project_add`].
+    pub fn project_add(
+        &self,
+        projection: Projection,
+        batch: &Batch<B>,
+        y: &Buffer<B>,
+        x: &mut Buffer<B>,
+    ) -> Result<(), Error> {
+        let width = match projection.half {
+            Half::Mixer => self.gqa(projection.layer)?.q_width(),
+            Half::Mlp => self.inner_width(projection.layer)?,
+        };
+        y.expect("y", batch.tokens, width)?;
+        x.expect("x", batch.tokens, self.decoder.width)?;
+        self.backend.project_add(&self.inner, projection, &batch.inner, &y.inner, &mut x.inner)
+    }
+
+    /// See [`Backend::mlp_inputs`].
+    pub fn mlp_inputs(&self, layer: usize, batch: &Batch<B>, x: &Buffer<B>, h: &mut Buffer<B>) -> Result<(), Error> {
+        x.expect("x", batch.tokens, self.decoder.width)?;
+        h.expect("h", batch.tokens, self.inner_width(layer)?)?;
+        self.backend.mlp_inputs(&self.inner, layer, &batch.inner, &x.inner, &mut h.inner)
+    }
+
+    /// See [`Backend::logits`].
+    pub fn logits(&self, batch: &Batch<B>, x: &Buffer<B>, out: &mut Buffer<B>) -> Result<(), Error> {
+        x.expect("x", batch.tokens, self.decoder.width)?;
+        out.expect("logits", batch.outputs, self.decoder.vocab)?;
+        self.backend.logits(&self.inner, &batch.inner, &x.inner, &mut out.inner)
+    }
+
+    /// See [`Backend::copy_blocks`].
+    pub fn copy_blocks(&self, cache: &mut Cache<B>, pairs: &[(u32, u32)]) -> Result<(), Error> {
+        let blocks = cache.shape.blocks;
+        match pairs.iter().find(|(from, to)| *from as usize >= blocks || *to as usize >= blocks) {
+            Some(pair) => Err(Error::shape("copied blocks", format!("{pair:?}"), format!("less than {blocks}"))),
+            None => self.backend.copy_blocks(&mut cache.inner, pairs),
+        }
+    }
+
+    /// The first `rows` rows of a buffer.
+    pub fn read(&self, buffer: &Buffer<B>, rows: usize) -> Result<Vec<f32>, Error> {
+        buffer.expect("buffer", rows, buffer.width)?;
+        self.backend.read(&buffer.inner, rows * buffer.width)
+    }
+
+    /// Sets the first rows of a buffer.
+    pub fn write(&self, values: &[f32], buffer: &mut Buffer<B>) -> Result<(), Error> {
+        if values.len() > buffer.rows * buffer.width {
+            let expected = format!("at most {} * {}", buffer.rows, buffer.width);
+            return Err(Error::shape("values", values.len(), expected));
+        }
+        self.backend.write(values, &mut buffer.inner)
+    }
+
+    fn gqa(&self, layer: usize) -> Result<&Gqa, Error> {
+        let Mixer::Gqa(gqa) = &self.layer(layer)?.mixer;
+        Ok(gqa)
+    }
+
+    fn inner_width(&self, layer: usize) -> Result<usize, Error> {
+        let Mlp::Dense(ffn) = &self.layer(layer)?.mlp;
+        Ok(ffn.width)
+    }
+
+    fn layer(&self, layer: usize) -> Result<&plimsoll_model::Layer, Error> {
+        let layers = &self.decoder.layers;
+        layers.get(layer).ok_or_else(|| Error::shape("layer", layer, format!("less than {}", layers.len())))
+    }
+}

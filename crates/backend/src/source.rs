@@ -1,0 +1,13 @@
+use plimsoll_formats::{Error, TensorView};
+use plimsoll_model::TensorId;
+
+/// Where a backend reads weights from, by what they are for.
+pub trait TensorSource {
+    /// The stored tensor with the shape [`Decoder::tensors`](plimsoll_model::Decoder::tensors) gives it.
+    fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, Error>;
+
+    /// Its values as f32, `[rows * cols]`.
+    fn values(&self, id: TensorId) -> Result<Vec<f32>, Error> {
+        self.tensor(id)?.to_f32()
+    }
+}

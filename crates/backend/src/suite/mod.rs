@@ -1,0 +1,184 @@
+//! The conformance suite: every op of a backend against the naive definition, on small models of every kind.
+//!
+//! A backend's tests call [`check_ops`] and [`check_batches`] for each case of [`cases`].
+
+mod cases;
+mod weights;
+
+use crate::naive::Naive;
+use crate::{Backend, CacheShape, Half, Model, Plan, Projection, Sequence};
+
+pub use cases::{Case, cases};
+pub use weights::{RandomWeights, Rng};
+
+/// Tokens per step at most, in the suite's plans.
+const ROWS: usize = 64;
+const CACHE: CacheShape = CacheShape { blocks: 24, block: 8 };
+
+/// How far a backend may be from the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Tolerance {
+    /// Normalized mean squared error of one op's output: `sum (a - b)^2 / sum b^2`.
+    pub op: f64,
+    /// Largest absolute difference of two logits computed by the same backend in different batches.
+    pub batch: f32,
+}
+
+/// A model on a backend with its cache and buffers.
+struct Bench<B: Backend> {
+    model: Model<B>,
+    cache: crate::Cache<B>,
+    x: crate::Buffer<B>,
+    q: crate::Buffer<B>,
+    y: crate::Buffer<B>,
+    h: crate::Buffer<B>,
+    out: crate::Buffer<B>,
+}
+
+impl<B: Backend> Bench<B> {
+    fn new(backend: B, case: &Case) -> Self {
+        let weights = RandomWeights::new(&case.decoder, case.block, 7);
+        let model = Model::load(backend, case.decoder.clone(), &weights).expect("load");
+        let (q_width, inner) = case.widths();
+        let buffer = |width| model.buffer(ROWS, width).expect("buffer");
+        let (x, q, y) = (buffer(case.decoder.width), buffer(q_width), buffer(q_width));
+        let (h, out) = (buffer(inner), buffer(case.decoder.vocab));
+        let cache = model.cache(CACHE).expect("cache");
+        Self { model, cache, x, q, y, h, out }
+    }
+
+    /// One step, as the engine's forward runs it.
+    fn logits(&mut self, plan: &Plan) -> Vec<f32> {
+        let Self { model, cache, x, q, y, h, out } = self;
+        let batch = model.upload(plan, cache).expect("upload");
+        model.embed(&batch, x).expect("embed");
+        for layer in 0..model.decoder().layers.len() {
+            model.attention_inputs(layer, &batch, x, cache, q).expect("attention_inputs");
+            model.attend(layer, &batch, cache, q, y).expect("attend");
+            model.project_add(Projection { layer, half: Half::Mixer }, &batch, y, x).expect("project_add");
+            model.mlp_inputs(layer, &batch, x, h).expect("mlp_inputs");
+            model.project_add(Projection { layer, half: Half::Mlp }, &batch, h, x).expect("project_add");
+        }
+        model.logits(&batch, x, out).expect("logits");
+        model.read(out, plan.outputs.len()).expect("read")
+    }
+}
+
+/// Every op of the backend, each fed with the reference's inputs, over two steps of a ragged batch.
+pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
+    let (mut ours, mut naive) = (Bench::new(backend, case), Bench::new(Naive, case));
+    for plan in ragged_steps(case.decoder.vocab) {
+        let batch = ours.model.upload(&plan, &ours.cache).expect("upload");
+        let reference = naive.model.upload(&plan, &naive.cache).expect("upload");
+        let rows = plan.tokens.len();
+        // Runs an op on both, compares what it wrote, and goes on from the reference's result.
+        macro_rules! op {
+            ($out:ident, $rows:expr, $run:ident($($arg:tt)*)) => {{
+                op!(@call ours, batch, $run($($arg)*));
+                op!(@call naive, reference, $run($($arg)*));
+                let found = ours.model.read(&ours.$out, $rows).expect("read");
+                let expected = naive.model.read(&naive.$out, $rows).expect("read");
+                close(case.name, stringify!($run), &found, &expected, tolerance.op);
+                ours.model.write(&expected, &mut ours.$out).expect("write");
+            }};
+            (@call $b:ident, $batch:ident, embed()) => { $b.model.embed(&$batch, &mut $b.x).expect("embed") };
+            (@call $b:ident, $batch:ident, attention_inputs($l:expr)) => {
+                $b.model.attention_inputs($l, &$batch, &$b.x, &mut $b.cache, &mut $b.q).expect("attention_inputs")
+            };
+            (@call $b:ident, $batch:ident, attend($l:expr)) => {
+                $b.model.attend($l, &$batch, &$b.cache, &$b.q, &mut $b.y).expect("attend")
+            };
+            (@call $b:ident, $batch:ident, project_add($p:expr, $from:ident)) => {
+                $b.model.project_add($p, &$batch, &$b.$from, &mut $b.x).expect("project_add")
+            };
+            (@call $b:ident, $batch:ident, mlp_inputs($l:expr)) => {
+                $b.model.mlp_inputs($l, &$batch, &$b.x, &mut $b.h).expect("mlp_inputs")
+            };
+            (@call $b:ident, $batch:ident, logits()) => {
+                $b.model.logits(&$batch, &$b.x, &mut $b.out).expect("logits")
+            };
+        }
+        op!(x, rows, embed());
+        for layer in 0..case.decoder.layers.len() {
+            op!(q, rows, attention_inputs(layer));
+            op!(y, rows, attend(layer));
+            op!(x, rows, project_add(Projection { layer, half: Half::Mixer }, y));
+            op!(h, rows, mlp_inputs(layer));
+            op!(x, rows, project_add(Projection { layer, half: Half::Mlp }, h));
+        }
+        op!(out, plan.outputs.len(), logits());
+    }
+}
+
+/// One sequence's logits do not depend on how it is cut into chunks, on its neighbours or on copied blocks.
+pub fn check_batches<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
+    const LEN: usize = 30;
+    let mut bench = Bench::new(backend, case);
+    let mut rng = Rng::new(11);
+    let tokens: Vec<u32> = (0..LEN).map(|_| rng.below(case.decoder.vocab) as u32).collect();
+    let table = [3, 0, 9, 4];
+    let step = |start: usize, len: usize, table: &[u32]| Plan {
+        tokens: tokens[start..start + len].to_vec(),
+        sequences: vec![Sequence { start, len, block_table: table.to_vec() }],
+        outputs: (0..len as u32).collect(),
+    };
+    let alone = bench.logits(&step(0, LEN, &table));
+    for chunk in [1, 7] {
+        let starts = (0..LEN).step_by(chunk);
+        let chunked = starts.flat_map(|start| bench.logits(&step(start, chunk.min(LEN - start), &table)));
+        near(case.name, "chunks", &chunked.collect::<Vec<_>>(), &alone, tolerance.batch);
+    }
+    let mut beside = ragged_steps(case.decoder.vocab).swap_remove(0);
+    let offset = beside.tokens.len();
+    let own = step(0, LEN, &[20, 21, 22, 23]);
+    beside.tokens.extend(&own.tokens);
+    beside.sequences.extend(own.sequences);
+    beside.outputs = (offset as u32..(offset + LEN) as u32).collect();
+    near(case.name, "neighbours", &bench.logits(&beside), &alone, tolerance.batch);
+    // The last block again, behind a copy of the blocks before it.
+    bench.model.copy_blocks(&mut bench.cache, &[(20, 1), (21, 2), (22, 5)]).expect("copy");
+    let last = bench.logits(&step(24, LEN - 24, &[1, 2, 5, 6]));
+    near(case.name, "copied blocks", &last, &alone[24 * case.decoder.vocab..], tolerance.batch);
+}
+
+/// Two steps of three sequences: prefill chunks of unequal lengths, then one decodes while others go on.
+fn ragged_steps(vocab: usize) -> Vec<Plan> {
+    let mut rng = Rng::new(3);
+    let lens = [[1, 17, 9], [1, 4, 20]];
+    let tables: [&[u32]; 3] = [&[7], &[2, 11, 8], &[10, 19, 12, 13]];
+    let mut starts = [0; 3];
+    let step = |lens: [usize; 3]| {
+        let mut plan = Plan::default();
+        for ((len, start), table) in lens.into_iter().zip(&mut starts).zip(tables) {
+            plan.tokens.extend((0..len).map(|_| rng.below(vocab) as u32));
+            plan.outputs.push(plan.tokens.len() as u32 - 1);
+            plan.sequences.push(Sequence { start: *start, len, block_table: table.to_vec() });
+            *start += len;
+        }
+        plan
+    };
+    lens.map(step).into()
+}
+
+fn close(case: &str, op: &str, found: &[f32], expected: &[f32], limit: f64) {
+    let sum = |f: &dyn Fn((&f32, &f32)) -> f64| found.iter().zip(expected).map(f).sum::<f64>();
+    let error = sum(&|(a, b)| (*a as f64 - *b as f64).powi(2)) / sum(&|(_, b)| (*b as f64).powi(2)).max(1e-30);
+    assert!(found.len() == expected.len() && error <= limit, "{case}: {op}: NMSE {error:e}, limit {limit:e}");
+}
+
+fn near(case: &str, what: &str, found: &[f32], expected: &[f32], limit: f32) {
+    let most = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(found.len() == expected.len() && most <= limit, "{case}: {what}: differs by {most:e}, limit {limit:e}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_does_not_depend_on_batches() {
+        for case in cases().iter().filter(|case| case.block.values == 1) {
+            check_batches(Naive, case, Tolerance { op: 0.0, batch: 0.0 });
+        }
+    }
+}
