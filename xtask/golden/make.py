@@ -11,12 +11,14 @@ import json
 import shutil
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+import chat
 import forward64
 import reference
 import to_gguf
@@ -27,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2] / "goldens"
 WANTED_MARGIN = 2e-3
 WANTED_EFFECT = 0.05
 ALLOWED_ERROR = 4e-5
+TOKENIZER = chat.build()
+QUIET = chat.unprintable(TOKENIZER)
 LAYOUTS = {"plain": "model.gguf", "fused": "model-fused.gguf", "split": "model-split.gguf"}
 
 
@@ -35,10 +39,9 @@ def config_of(fields: dict):
     return AutoConfig.for_model(fields.pop("model_type"), **fields, attn_implementation="eager")
 
 
-def model_of(case: Case, seed: int, changes: dict = {}):
-    fields = {key.strip(): value for key, value in (case.config | changes).items()}
-    model = AutoModelForCausalLM.from_config(config_of(fields)).eval().float()
-    weights.randomize(model, seed, case.storage)
+def model_of(case: Case, seed: int, changes: dict | None = None):
+    model = AutoModelForCausalLM.from_config(config_of(case.config | (changes or {}))).eval().float()
+    weights.randomize(model, seed, case.storage, QUIET if case.chat else [])
     return model
 
 
@@ -54,13 +57,15 @@ def attempt(case: Case, seed: int):
     reach = min(case.config.get("sliding_window") or 1000, 1000)
     if not all(reference.sees_early_tokens(model, run.ids, reach) for run in runs if len(run.ids) > 4):
         return None
+    if case.chat and chat.answers(TOKENIZER, model, WANTED_MARGIN) is None:
+        return None
     return (model, runs) if all(effect > WANTED_EFFECT for effect in effects(case, seed, runs[-1])) else None
 
 
 def effects(case: Case, seed: int, run: reference.Run):
-    """How far each change of `case.matters` moves the last logits of the longest run."""
-    for key, value in case.matters.items():
-        changed = model_of(case, seed, {key: value})
+    """How far each change of `case.matters` moves the logits of a run."""
+    for changes in case.matters:
+        changed = model_of(case, seed, changes)
         yield float(np.abs(reference.logits(changed, run.ids + run.greedy[:-1])[run.positions] - run.logits).max())
 
 
@@ -109,7 +114,8 @@ def save_ggufs(folder: Path, case: Case, model) -> list:
     for layout in case.ggufs or ("plain",):
         path = folder / LAYOUTS[layout]
         to_gguf.write(path, model, case.storage, fused=layout == "fused", split=layout == "split",
-                      legacy_keys=case.legacy_keys)
+                      legacy_keys=case.legacy_keys,
+                      add_tokenizer=partial(chat.add_to_gguf, TOKENIZER) if case.chat else None)
         paths.append(folder / "model-split-00001-of-00002.gguf" if layout == "split" else path)
     return paths
 
@@ -145,6 +151,9 @@ def make(case: Case) -> str:
         error = check(draft, case, runs, ggufs)
         if not case.ggufs:
             ggufs.pop().unlink()
+        if case.chat:
+            TOKENIZER.save_pretrained(draft)
+            chat.save_texts(draft / "texts.json", TOKENIZER, chat.answers(TOKENIZER, model, WANTED_MARGIN))
         save_golden(draft, case, seed, runs, [path.name for path in ggufs], error)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(draft, folder, copy_function=shutil.copyfile)

@@ -18,8 +18,8 @@ SCALES = [
 ]
 
 
-def randomize(model: nn.Module, seed: int, storage: str) -> None:
-    """Fills every parameter and rounds it to the stored type."""
+def randomize(model: nn.Module, seed: int, storage: str, quiet: list) -> None:
+    """Fills every parameter and rounds it to the stored type; tokens of `quiet` get small logits."""
     rng = np.random.default_rng(seed)
     for name, parameter in sorted(model.named_parameters()):
         draw = rng.standard_normal(tuple(parameter.shape))
@@ -30,3 +30,4 @@ def randomize(model: nn.Module, seed: int, storage: str) -> None:
             value = draw * scale / (np.sqrt(parameter.shape[-1]) if kind == "fan" else 1.0)
         rounded = torch.from_numpy(value).to(DTYPES[storage]).to(torch.float32)
         parameter.data.copy_(rounded)
+    model.lm_head.weight.data[quiet] /= 8
