@@ -29,17 +29,17 @@ impl<'a> TensorView<'a> {
         self.shape.contains(&0)
     }
 
-    /// A run of indices of the first dimension: rows of a matrix, experts of a stack of matrices.
+    /// A run of indices of the first dimension: values of an unquantized vector, rows of a matrix, experts of a stack.
     ///
     /// # Errors
-    /// [`Error::Length`] for fewer than two dimensions, and for a range beyond the first.
+    /// [`Error::Length`] for scalars and quantized vectors, and for a range beyond the first dimension.
     pub fn rows(&self, range: Range<usize>) -> Result<TensorView<'a>, Error> {
         let what = || format!("rows {range:?} of tensor `{}`", self.name);
         let (&count, inner) = match self.shape.split_first() {
-            Some((count, inner)) if !inner.is_empty() => (count, inner),
+            Some((count, inner)) if !inner.is_empty() || self.block.values == 1 => (count, inner),
             _ => return Err(Error::length(what(), self.shape.len(), "at least 2 dimensions")),
         };
-        let stride = self.block.tensor_bytes(inner)?;
+        let stride = self.block.tensor_bytes(if inner.is_empty() { &[1] } else { inner })?;
         let bytes = range.start.checked_mul(stride).zip(range.end.checked_mul(stride));
         match bytes.and_then(|(from, to)| self.data.get(from..to)) {
             Some(data) if range.end <= count => {

@@ -5,8 +5,8 @@ use super::{each_block, f16_at, nibble};
 /// Levels of IQ4_NL and IQ4_XS.
 const IQ4: [f32; 16] =
     [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
-/// Levels of E2M1, doubled.
-const E2M1: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, -0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+/// Levels of E2M1, doubled; both zeros are positive, as other readers have them.
+const E2M1: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
 
 /// `d f16 | qs[16]`: `d T[q]`
 pub(super) fn decode_iq4_nl(blocks: &[u8], values: &mut [f32]) {

@@ -77,16 +77,15 @@ fn fit_affine(x: &[f32; 32]) -> Affine {
     }
     let sum_w: f32 = w.iter().sum();
     let sum_x: f32 = w.iter().zip(x).map(|(w, x)| w * x).sum();
-    let range = high - low;
     let error = |scale: f32, min: f32, levels: &[u8; 32]| -> f32 {
         let squared = |(l, x): (&u8, &f32)| (scale * f32::from(*l) + min - x) * (scale * f32::from(*l) + min - x);
         levels.iter().zip(x).map(squared).zip(&w).map(|(square, w)| w * square).sum()
     };
-    let mut levels = x.map(|x| level(MAX / range * (x - low), MAX));
-    let mut scale = 1.0 / (MAX / range);
+    let mut levels = x.map(|x| level(MAX / (high - low) * (x - low), MAX));
+    let mut scale = 1.0 / (MAX / (high - low));
     let mut best = error(scale, low, &levels);
     for step in 0..=20 {
-        let inverse = (-1.0 + 0.1 * step as f32 + MAX) / range;
+        let inverse = (-1.0 + 0.1 * step as f32 + MAX) / (high - low);
         let candidate = x.map(|x| level(inverse * (x - low), MAX));
         let (mut sum_l, mut sum_l2, mut sum_xl) = (0f32, 0f32, 0f32);
         for ((&l, x), w) in candidate.iter().zip(x).zip(&w) {
