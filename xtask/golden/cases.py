@@ -1,7 +1,7 @@
 """The golden cases: one entry is one tiny model.
 
 `config` is the whole `config.json`. Under style "hub" it is stored as written here, the way files on the Hub look;
-under style "v5" it goes through transformers and is stored as transformers 5 saves it (`rope_parameters`, every default).
+under style "v5" it is stored as transformers 5 saves it (`rope_parameters`, every default).
 """
 
 from dataclasses import dataclass, field
@@ -45,7 +45,9 @@ def mistral(**fields):
 
 
 def qwen2(**fields):
-    return llama(architectures=["Qwen2ForCausalLM"], model_type="qwen2", num_key_value_heads=2, rms_norm_eps=1e-6) | fields
+    return llama(
+        architectures=["Qwen2ForCausalLM"], model_type="qwen2", num_key_value_heads=2, rms_norm_eps=1e-6,
+    ) | fields
 
 
 def qwen3(**fields):

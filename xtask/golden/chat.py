@@ -1,4 +1,4 @@
-"""A byte-level BPE of the Llama 3 kind, trained on one paragraph, so that end-to-end text tests have a tiny model to talk to."""
+"""A byte-level BPE of the Llama 3 kind, trained on one paragraph: end-to-end text tests talk to it."""
 
 import json
 from pathlib import Path
@@ -67,7 +67,8 @@ def build() -> PreTrainedTokenizerFast:
 def unprintable(tokenizer) -> list:
     """Ids which greedy decoding should not choose: special tokens, controls and fragments of UTF-8."""
     texts = [tokenizer.decode([id]) for id in range(LEARNED)]
-    return [id for id, text in enumerate(texts) if not text.isascii() or not text.isprintable()] + list(range(LEARNED, VOCAB))
+    hidden = [id for id, text in enumerate(texts) if not (text.isascii() and text.isprintable())]
+    return hidden + list(range(LEARNED, VOCAB))
 
 
 def add_to_gguf(tokenizer, writer: gguf.GGUFWriter) -> None:

@@ -1,4 +1,4 @@
-"""An independent check of the goldens: a forward in numpy f64 which knows only a GGUF file and llama.cpp's conventions."""
+"""An independent check of the goldens: a forward in f64 which knows only a GGUF file and llama.cpp's conventions."""
 
 from pathlib import Path
 
@@ -102,6 +102,8 @@ def logits(file: File, ids: list, windows: list) -> np.ndarray:
     x = t["token_embd.weight"][ids]
     for layer, window in enumerate(windows):
         blk = f"blk.{layer}."
-        x = x + post(attention(rms(x, t[blk + "attn_norm.weight"], eps), blk, window), blk + "post_attention_norm.weight")
-        x = x + post(mlp(rms(x, t[blk + "ffn_norm.weight"], eps), blk), blk + "post_ffw_norm.weight")
+        mixed = attention(rms(x, t[blk + "attn_norm.weight"], eps), blk, window)
+        x = x + post(mixed, blk + "post_attention_norm.weight")
+        fed = mlp(rms(x, t[blk + "ffn_norm.weight"], eps), blk)
+        x = x + post(fed, blk + "post_ffw_norm.weight")
     return rms(x, t["output_norm.weight"], eps) @ t.get("output.weight", t["token_embd.weight"]).T
