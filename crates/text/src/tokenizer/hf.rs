@@ -1,0 +1,384 @@
+//! Tokenizers out of Hugging Face's `tokenizer.json` and `tokenizer_config.json`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokenizers::{
+    AddedToken, Encoding, Model as _, ModelWrapper, NormalizerWrapper, PostProcessor as _, PostProcessorWrapper, Token,
+};
+
+use super::added::Added;
+use super::bytes::{self, Spelling};
+use super::special::SpecialIds;
+use super::split::Step;
+use super::vocabulary::{MAX_TOKEN, TokenKind, Vocabulary};
+use super::{Parts, Tokenizer, pre};
+use crate::Error;
+
+const FILE: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+
+/// Ids may skip this many rows.
+const MAX_HOLES: usize = 1 << 20;
+
+/// Named special tokens of a configuration.
+const NAMES: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+
+impl Tokenizer {
+    /// Builds the tokenizer of a Hugging Face model from the bytes of its files.
+    ///
+    /// Truncation and padding set in the file are ignored; added tokens of the configuration override the file's, as
+    /// in transformers.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Unsupported`].
+    pub fn from_hf(tokenizer_json: &[u8], tokenizer_config: Option<&[u8]>) -> Result<Self, Error> {
+        let file: File = parse(FILE, tokenizer_json)?;
+        let config: Config = tokenizer_config.map_or(Ok(Config::default()), |bytes| parse(CONFIG, bytes))?;
+        check_model(&file.model)?;
+        let model: ModelWrapper = component("model", file.model)?;
+        let pieces = model.get_vocab();
+        let named = config.named()?;
+        let added = added(file.added_tokens, &config, &named, &pieces)?;
+        let decoder = Decoder::read(file.decoder.as_ref())?;
+        let vocabulary = vocabulary(&pieces, &added, decoder.spelling, unknown(&model))?;
+        let id = |name: &str| named.get(name).and_then(|text| id_of(text, &added, &pieces));
+        let special = SpecialIds {
+            bos: id("bos_token"),
+            eos: id("eos_token"),
+            unknown: id("unk_token"),
+            padding: id("pad_token"),
+            ..SpecialIds::default()
+        };
+        let (prefix, suffix) = match (config.affixes(), file.post_processor) {
+            (Some((bos, eos)), _) => {
+                let wanted = |add: bool, id: Option<u32>| id.filter(|_| add).into_iter().collect();
+                (wanted(bos, special.bos), wanted(eos, special.eos))
+            }
+            (None, Some(processor)) => affixes(&component("post_processor", processor)?)?,
+            (None, None) => Default::default(),
+        };
+        let steps = file.pre_tokenizer.map_or(Ok(Vec::new()), steps)?;
+        let normalizer = file.normalizer.map(normalizer).transpose()?;
+        let names = NAMES.iter().filter_map(|&name| Some((name.to_owned(), named.get(name)?.clone()))).collect();
+        Self::build(Parts {
+            model,
+            normalizer,
+            steps,
+            added,
+            vocabulary,
+            spelling: decoder.spelling,
+            strip_space: decoder.strip_space,
+            prefix,
+            suffix,
+            special,
+            names,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    added_tokens: Vec<AddedEntry>,
+    normalizer: Option<Value>,
+    pre_tokenizer: Option<Value>,
+    post_processor: Option<Value>,
+    decoder: Option<Value>,
+    model: Value,
+}
+
+#[derive(Deserialize)]
+struct AddedEntry {
+    id: u32,
+    #[serde(flatten)]
+    token: Flags,
+}
+
+#[derive(Clone, Deserialize)]
+struct Flags {
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    normalized: bool,
+    #[serde(default)]
+    special: bool,
+}
+
+impl From<Flags> for AddedToken {
+    fn from(flags: Flags) -> Self {
+        Self::from(flags.content, flags.special)
+            .single_word(flags.single_word)
+            .lstrip(flags.lstrip)
+            .rstrip(flags.rstrip)
+            .normalized(flags.normalized)
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Config {
+    #[serde(default)]
+    added_tokens_decoder: BTreeMap<String, Flags>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl Config {
+    /// Named special tokens: a string, or an object with `content`.
+    fn named(&self) -> Result<HashMap<&'static str, String>, Error> {
+        let mut named = HashMap::new();
+        for name in NAMES {
+            let text = match self.rest.get(name) {
+                None | Some(Value::Null) => continue,
+                Some(Value::Object(object)) => object.get("content").and_then(Value::as_str),
+                Some(value) => value.as_str(),
+            };
+            let text = text.ok_or_else(|| Error::malformed(CONFIG, name, kind(self.rest.get(name)), "a token"))?;
+            named.insert(name, text.to_owned());
+        }
+        Ok(named)
+    }
+
+    /// Whether BOS and EOS are added, where the configuration says so: it then wins over the post-processor.
+    fn affixes(&self) -> Option<(bool, bool)> {
+        let flag = |name: &str| self.rest.get(name).map(|value| value.as_bool().unwrap_or(false));
+        let (bos, eos) = (flag("add_bos_token"), flag("add_eos_token"));
+        (bos.is_some() || eos.is_some()).then(|| (bos.unwrap_or(false), eos.unwrap_or(false)))
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(file: &str, bytes: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Error::malformed(file, format!("line {}", error.line()), error, "valid JSON of that form"))
+}
+
+fn component<T: for<'de> Deserialize<'de>>(field: &str, value: Value) -> Result<T, Error> {
+    let found = kind(value.get("type"));
+    serde_json::from_value(value)
+        .map_err(|error| Error::malformed(FILE, field, format!("{found} ({error})"), "what `tokenizers` 0.23 knows"))
+}
+
+/// A value as messages name it: strings by themselves, anything else by its type.
+fn kind(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "nothing".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(_)) => "a bool".to_owned(),
+        Some(Value::Number(_)) => "a number".to_owned(),
+        Some(Value::Array(_)) => "an array".to_owned(),
+        Some(Value::Object(_)) => "an object".to_owned(),
+    }
+}
+
+/// What the BPE builder of `tokenizers` takes for granted: merges make tokens.
+fn check_model(model: &Value) -> Result<(), Error> {
+    let Some(merges) = model.get("merges").and_then(Value::as_array) else { return Ok(()) };
+    let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str).unwrap_or_default();
+    let known = |part: &str| model.get("vocab").and_then(|vocab| vocab.get(part)).is_some();
+    for (index, merge) in merges.iter().enumerate() {
+        let pair = match merge {
+            Value::String(merge) => merge.split_once(' '),
+            Value::Array(pair) => match pair.as_slice() {
+                [Value::String(left), Value::String(right)] => Some((left.as_str(), right.as_str())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let makes_token = |(left, right): (&str, &str)| {
+            let end = right.strip_prefix(prefix)?;
+            (known(left) && known(right) && known(&format!("{left}{end}"))).then_some(())
+        };
+        if pair.and_then(makes_token).is_none() {
+            let expected = "two tokens that together make a token";
+            return Err(Error::malformed(FILE, format!("model.merges[{index}]"), merge, expected));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(model: &ModelWrapper) -> Option<u32> {
+    match model {
+        ModelWrapper::BPE(bpe) => bpe.token_to_id(bpe.unk_token.as_deref()?),
+        _ => None,
+    }
+}
+
+fn id_of(text: &str, added: &[Added], pieces: &HashMap<String, u32>) -> Option<u32> {
+    added.iter().find(|added| added.token.content == text).map(|added| added.id).or_else(|| pieces.get(text).copied())
+}
+
+/// Added tokens of the file, overridden by those of the configuration, and the named ones, which are always special.
+fn added(
+    entries: Vec<AddedEntry>,
+    config: &Config,
+    named: &HashMap<&str, String>,
+    pieces: &HashMap<String, u32>,
+) -> Result<Vec<Added>, Error> {
+    let mut tokens: BTreeMap<u32, AddedToken> =
+        entries.into_iter().map(|entry| (entry.id, entry.token.into())).collect();
+    for (id, flags) in &config.added_tokens_decoder {
+        let number = id.parse().map_err(|_| Error::malformed(CONFIG, "added_tokens_decoder", id, "a token id"))?;
+        tokens.insert(number, flags.clone().into());
+    }
+    for text in named.values() {
+        let there = tokens.values_mut().find(|token| token.content == *text);
+        match (there, pieces.get(text)) {
+            (Some(token), _) => token.special = true,
+            (None, Some(&id)) => drop(tokens.insert(id, AddedToken::from(text.clone(), true))),
+            (None, None) => {}
+        }
+    }
+    Ok(tokens.into_iter().map(|(id, token)| Added { id, token }).collect())
+}
+
+fn vocabulary(
+    pieces: &HashMap<String, u32>,
+    added: &[Added],
+    spelling: Spelling,
+    unknown: Option<u32>,
+) -> Result<Vocabulary, Error> {
+    let mut tokens: BTreeMap<u32, (Vec<u8>, TokenKind)> = BTreeMap::new();
+    for (piece, &id) in pieces {
+        let kind = match spelling {
+            _ if Some(id) == unknown => TokenKind::Unknown,
+            Spelling::SentencePiece if bytes::byte_token(piece).is_some() => TokenKind::Byte,
+            _ => TokenKind::Normal,
+        };
+        tokens.insert(id, (spelling.bytes(piece), kind));
+    }
+    for Added { id, token } in added {
+        let kind = if token.special { TokenKind::Control } else { TokenKind::UserDefined };
+        tokens.insert(*id, (token.content.clone().into_bytes(), kind));
+    }
+    let mut vocabulary = Vocabulary::default();
+    let holes = MAX_HOLES + tokens.len();
+    for (id, (bytes, kind)) in tokens {
+        let row = usize::try_from(id).unwrap_or(usize::MAX);
+        if row >= holes || bytes.len() > MAX_TOKEN {
+            let found = format!("id {id} with {} bytes", bytes.len());
+            return Err(Error::malformed(FILE, "vocabulary", found, format!("ids below {holes}, {MAX_TOKEN} bytes")));
+        }
+        while vocabulary.len() < row {
+            vocabulary.push(None);
+        }
+        vocabulary.push(Some((&bytes, kind)));
+    }
+    Ok(vocabulary)
+}
+
+/// What the decoder says about the spelling of tokens.
+struct Decoder {
+    spelling: Spelling,
+    strip_space: bool,
+}
+
+impl Decoder {
+    fn read(decoder: Option<&Value>) -> Result<Self, Error> {
+        let parts = flatten(decoder, "decoders");
+        let mut found = Self { spelling: Spelling::Plain, strip_space: false };
+        for part in &parts {
+            let text = |key: &str| part.get(key).and_then(Value::as_str).unwrap_or_default();
+            match text("type") {
+                "ByteLevel" => found.spelling = Spelling::ByteLevel,
+                "Metaspace" => {
+                    found.spelling = Spelling::SentencePiece;
+                    let off = part.get("add_prefix_space") == Some(&Value::Bool(false));
+                    found.strip_space = !(off || text("prepend_scheme") == "never");
+                }
+                "Replace" | "ByteFallback" => found.spelling = Spelling::SentencePiece,
+                "Strip" => found.strip_space = part.get("start").and_then(Value::as_u64) == Some(1),
+                "Fuse" => {}
+                other => {
+                    let supported = "ByteLevel, Metaspace, Replace, ByteFallback, Strip, Fuse";
+                    return Err(Error::unsupported(FILE, "decoder", other, supported));
+                }
+            }
+        }
+        if parts.is_empty() {
+            return Err(Error::unsupported(FILE, "decoder", "nothing", "byte-level and SentencePiece decoders"));
+        }
+        Ok(found)
+    }
+}
+
+/// The members of nested sequences, in order.
+fn flatten<'a>(value: Option<&'a Value>, members: &str) -> Vec<&'a Value> {
+    match value {
+        None | Some(Value::Null) => Vec::new(),
+        Some(value) => match value.get(members).and_then(Value::as_array) {
+            Some(list) => list.iter().flat_map(|member| flatten(Some(member), members)).collect(),
+            None => vec![value],
+        },
+    }
+}
+
+/// Tables of compiled character maps are foreign bytes that `tokenizers` trusts.
+fn normalizer(value: Value) -> Result<NormalizerWrapper, Error> {
+    let kinds = flatten(Some(&value), "normalizers");
+    if kinds.iter().any(|part| part.get("type").and_then(Value::as_str) == Some("Precompiled")) {
+        return Err(Error::unsupported(FILE, "normalizer", "Precompiled", "normalizers without a compiled map"));
+    }
+    component("normalizer", value)
+}
+
+/// Steps of a pre-tokenizer, with every regex run by our own splitter.
+fn steps(value: Value) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    for part in flatten(Some(&value), "pretokenizers") {
+        let flag = |key: &str, default: bool| part.get(key).and_then(Value::as_bool).unwrap_or(default);
+        match part.get("type").and_then(Value::as_str) {
+            Some("Split") => steps.push(split(part)?),
+            Some("ByteLevel") if flag("use_regex", true) => {
+                if flag("add_prefix_space", true) {
+                    steps.push(Step::PrefixSpace);
+                }
+                steps.push(regex(pre::GPT2)?);
+                let rest = serde_json::json!({
+                    "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false
+                });
+                steps.push(Step::Other(Box::new(component("pre_tokenizer", rest)?)));
+            }
+            _ => steps.push(Step::Other(Box::new(component("pre_tokenizer", part.clone())?))),
+        }
+    }
+    Ok(steps)
+}
+
+fn split(part: &Value) -> Result<Step, Error> {
+    let pattern = part.get("pattern");
+    let text = |key: &str| pattern.and_then(|pattern| pattern.get(key)).and_then(Value::as_str);
+    let step = match (text("Regex"), text("String")) {
+        (Some(pattern), _) => regex(pattern)?,
+        (None, Some(text)) => regex(&fancy_regex::escape(text))?,
+        (None, None) => {
+            return Err(Error::malformed(FILE, "pre_tokenizer.pattern", kind(pattern), "a Regex or a String"));
+        }
+    };
+    let Step::Split { regex, .. } = step else { return Ok(step) };
+    let behavior = component("pre_tokenizer.behavior", part.get("behavior").cloned().unwrap_or_default())?;
+    let invert = part.get("invert").and_then(Value::as_bool).unwrap_or(false);
+    Ok(Step::Split { regex, invert, behavior })
+}
+
+fn regex(pattern: &str) -> Result<Step, Error> {
+    Step::isolated(pattern).map_err(|error| Error::malformed(FILE, "pre_tokenizer", error, "a regex"))
+}
+
+/// What a post-processor puts before and after a text.
+fn affixes(processor: &PostProcessorWrapper) -> Result<(Vec<u32>, Vec<u32>), Error> {
+    const TEXT: u32 = u32::MAX;
+    let text = Encoding::from_tokens(vec![Token::new(TEXT, String::new(), (0, 0))], 0);
+    let processed = processor
+        .process(text, None, true)
+        .map_err(|error| Error::malformed(FILE, "post_processor", error, "a processor of one text"))?;
+    let ids = processed.get_ids();
+    let middle = ids.iter().position(|&id| id == TEXT).unwrap_or(ids.len());
+    let after = ids.get(middle + 1..).unwrap_or_default();
+    Ok((ids.get(..middle).unwrap_or_default().to_vec(), after.to_vec()))
+}
