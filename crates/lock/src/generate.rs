@@ -1,0 +1,68 @@
+//! From `models.toml` to `models.lock`.
+
+use std::error::Error as StdError;
+
+use crate::files::list;
+use crate::hashing::Progress;
+use crate::open::Links;
+use crate::verified::Verified;
+use crate::{
+    Behaviour, Digest, Error, License, Lock, LockedFile, LockedModel, Manifest, ManifestModel, Result, Source,
+    digest_of_files,
+};
+
+/// What only someone who can read the model knows of it.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// The architecture, such as `llama`.
+    pub family: String,
+    /// Of the effective chat template, if there is one.
+    pub template: Option<Digest>,
+    /// Of the token ids of a fixed probe text.
+    pub tokens: Digest,
+    /// Of the effective end-of-sequence set and sampling defaults.
+    pub generation: Digest,
+}
+
+/// Hashes every file of every model of `manifest`. `describe` is given the open files, whose bytes are the ones that were
+/// hashed, and says what they are.
+///
+/// The same bytes give the same text, on every machine.
+pub fn generate<E>(
+    manifest: &Manifest,
+    progress: Progress<'_>,
+    mut describe: impl FnMut(&Verified) -> Result<Described, E>,
+) -> Result<Lock>
+where
+    E: Into<Box<dyn StdError + Send + Sync>>,
+{
+    let mut models = Vec::new();
+    for (name, wanted) in manifest.models() {
+        let path = manifest.dir().join(&wanted.path);
+        let listing = list(name.as_str(), &path, &wanted.include, Links::Refuse)?;
+        let (open, files) = Verified::to_lock(name.as_str(), &listing, progress)?;
+        let described =
+            describe(&open).map_err(|error| Error::Describe { model: name.to_string(), source: error.into() })?;
+        open.check_unchanged()?;
+        models.push(LockedModel {
+            name: name.clone(),
+            source: Source::Path(wanted.path.clone()),
+            digest: digest_of_files(files.iter().map(|file| (&file.path, file.sha256))),
+            family: described.family,
+            license: license(wanted, &files),
+            behaviour: Behaviour {
+                template: described.template,
+                tokens: described.tokens,
+                generation: described.generation,
+            },
+            files,
+        });
+    }
+    Lock::new(models)
+}
+
+fn license(wanted: &ManifestModel, files: &[LockedFile]) -> License {
+    let mut texts = files.iter().filter(|file| file.path.is_license_text()).peekable();
+    let bundle = texts.peek().is_some().then(|| digest_of_files(texts.map(|file| (&file.path, file.sha256))));
+    License { expression: wanted.license.clone(), bundle }
+}

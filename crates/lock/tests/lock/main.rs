@@ -1,0 +1,5 @@
+//! Locking and verifying real folders.
+
+mod fixture;
+mod hostile;
+mod round_trip;
