@@ -26,6 +26,10 @@ pub enum Error {
         by: String,
     },
 
+    /// The prompt could not be rendered or tokenized.
+    #[error(transparent)]
+    Text(#[from] plimsoll_text::Error),
+
     /// The prompt leaves no room in the model's context for a single token.
     #[error("prompt: found {prompt} tokens, expected fewer than the context of {context}")]
     PromptTooLong {
@@ -96,6 +100,18 @@ pub enum Error {
         /// Rows asked for times vocabulary.
         expected: usize,
     },
+
+    /// The weight files could not be read, or do not hold what the configuration describes.
+    #[error(transparent)]
+    Formats(#[from] plimsoll_formats::Error),
+
+    /// The configuration describes no model this build runs.
+    #[error(transparent)]
+    Model(#[from] plimsoll_model::Error),
+
+    /// The backend refused the model or a step, or failed.
+    #[error(transparent)]
+    Backend(#[from] plimsoll_backend::Error),
 
     /// The engine thread ended by a panic; the engine answers no more requests.
     #[error("the engine failed: {reason}")]

@@ -9,27 +9,40 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod checkpoint;
 mod defaults;
 mod error;
 mod event;
+mod forward;
 mod generate;
 mod generation;
+mod local;
 mod options;
+mod reply;
 mod request;
+mod runner;
 mod sampler;
 mod scheduler;
+mod score;
 mod step;
+mod text;
+mod thread;
 mod validate;
 
 #[cfg(test)]
 mod fake;
 
+pub use checkpoint::Checkpoint;
 pub use defaults::Defaults;
 pub use error::Error;
-pub use event::{Event, FinishReason, Finished, Timings, Token, Usage};
+pub use event::{Alternative, Event, FinishReason, Finished, Timings, Token, Usage};
 pub use generate::{Generate, Health, ModelInfo};
 pub use generation::{Blocking, Events, Generation};
+pub use local::{Bundle, Local};
 pub use options::{KvCache, Options};
 pub use request::{Chat, Prompt, Request, Sampling};
+pub use runner::Runner;
+pub use score::{Scores, score};
 pub use step::Step;
+pub use text::Text;
 pub use validate::{MAX_LOGPROBS, MAX_STOPS};

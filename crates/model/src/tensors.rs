@@ -75,6 +75,20 @@ impl Decoder {
         list
     }
 
+    /// Shape of one tensor; none if the model has no such tensor.
+    pub fn shape(&self, id: TensorId) -> Option<Vec<usize>> {
+        match (id.layer, id.part) {
+            (Some(layer), part) => {
+                let tensors = self.layers.get(layer)?.tensors(self.width);
+                tensors.into_iter().find(|(own, _)| *own == part).map(|(_, shape)| shape)
+            }
+            (None, Part::Embedding) => Some(vec![self.vocab, self.width]),
+            (None, Part::Head) if !self.tied_embeddings => Some(vec![self.vocab, self.width]),
+            (None, Part::FinalNorm) => Some(vec![self.width]),
+            (None, _) => None,
+        }
+    }
+
     /// Number of parameters: the element count of a checkpoint of this model.
     pub fn params(&self) -> usize {
         self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()

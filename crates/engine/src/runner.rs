@@ -1,0 +1,41 @@
+//! A model on a backend with its cache: what the scheduler drives.
+
+use plimsoll_backend::{Backend, Cache, CacheShape, Model, Plan};
+
+use crate::forward::{Scratch, forward};
+use crate::{Error, KvCache, Step};
+
+/// Runs steps of one model; owned by one engine thread.
+pub struct Runner<B: Backend> {
+    model: Model<B>,
+    cache: Cache<B>,
+    scratch: Scratch<B>,
+}
+
+impl<B: Backend> Runner<B> {
+    /// A runner for steps of at most `tokens` tokens and `outputs` rows of logits, with an empty cache.
+    ///
+    /// # Errors
+    /// What the backend says when memory does not suffice.
+    pub fn new(model: Model<B>, kv: KvCache, tokens: usize, outputs: usize) -> Result<Self, Error> {
+        let cache = model.cache(CacheShape { blocks: kv.blocks, block: kv.block_tokens })?;
+        let scratch = Scratch::new(&model, tokens, outputs)?;
+        Ok(Self { model, cache, scratch })
+    }
+}
+
+impl<B: Backend> Step for Runner<B> {
+    fn vocab(&self) -> usize {
+        self.model.decoder().vocab
+    }
+
+    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+        let batch = self.model.upload(plan, &self.cache)?;
+        forward(&self.model, &batch, &mut self.cache, &mut self.scratch)?;
+        Ok(self.model.read(&self.scratch.logits, plan.outputs.len())?)
+    }
+
+    fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {
+        Ok(self.model.copy_blocks(&mut self.cache, pairs)?)
+    }
+}
