@@ -39,7 +39,7 @@ impl<'a> TensorView<'a> {
             Some((count, inner)) if !inner.is_empty() || self.block.values == 1 => (count, inner),
             _ => return Err(Error::length(what(), self.shape.len(), "at least 2 dimensions")),
         };
-        let stride = self.block.tensor_bytes(if inner.is_empty() { &[1] } else { inner })?;
+        let stride = self.block.tensor_bytes(inner)?;
         let bytes = range.start.checked_mul(stride).zip(range.end.checked_mul(stride));
         match bytes.and_then(|(from, to)| self.data.get(from..to)) {
             Some(data) if range.end <= count => {
