@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn temperature_follows_the_request_then_the_model() {
-        let cases: [(Option<f32>, Option<bool>, Option<f32>, Option<f32>); 7] = [
+        let cases = [
             (None, None, None, None),
             (None, None, Some(0.6), Some(0.6)),
             (None, Some(false), Some(0.6), None),

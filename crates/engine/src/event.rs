@@ -29,11 +29,24 @@ pub enum Event {
 pub struct Token {
     /// Token id.
     pub id: u32,
+    /// What it stands for, control tokens as their text; a part of a character is possible.
+    pub bytes: Vec<u8>,
     /// Natural logarithm of its probability under the model, before temperature, penalties and biases; present if
     /// the request asked for log-probabilities.
     pub logprob: Option<f32>,
-    /// The most probable tokens with their log-probabilities, most probable first, equal ones by id.
-    pub top: Vec<(u32, f32)>,
+    /// The most probable tokens, most probable first, equal ones by id; as many as the request asked for.
+    pub top: Vec<Alternative>,
+}
+
+/// A token that might have been chosen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Alternative {
+    /// Token id.
+    pub id: u32,
+    /// What it stands for.
+    pub bytes: Vec<u8>,
+    /// Natural logarithm of its probability under the model.
+    pub logprob: f32,
 }
 
 /// How a generation ended.

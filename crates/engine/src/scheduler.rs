@@ -17,10 +17,10 @@ use std::{collections::VecDeque, sync::Arc};
 use plimsoll_backend::{Plan, Sequence as Part};
 
 use crate::{
-    Error, Token,
+    Error,
     blocks::{Blocks, Lease},
     options::{KvCache, Options},
-    sampler::Sampler,
+    sampler::{Choice, Sampler},
     step::Step,
 };
 
@@ -31,7 +31,7 @@ pub(crate) trait Sink {
     /// `done` of `total` prompt tokens are in the cache, `cached` of them were before; first called on admission.
     fn prefill(&mut self, done: usize, total: usize, cached: usize);
     /// A token was chosen, the last one possible if `last`; false ends the sequence.
-    fn token(&mut self, token: Token, last: bool) -> bool;
+    fn token(&mut self, choice: Choice, last: bool) -> bool;
     /// The sequence ends with an error.
     fn fail(&mut self, error: Error);
 }
@@ -201,10 +201,10 @@ impl<K: Sink> Scheduler<K> {
             }
             let Some(logits) = rows.next() else { return };
             match sequence.sampler.choose(logits, sequence.tokens.len()) {
-                Ok(token) => {
-                    sequence.tokens.push(token.id);
+                Ok(choice) => {
+                    sequence.tokens.push(choice.id);
                     let last = sequence.tokens.len() == sequence.limit;
-                    sequence.ended = !sequence.sink.token(token, last) || last;
+                    sequence.ended = !sequence.sink.token(choice, last) || last;
                 }
                 Err(error) => {
                     sequence.sink.fail(error);

@@ -26,7 +26,17 @@ pub(crate) use logprobs::{log_sum_exp, top_logprobs};
 use penalties::Penalties;
 pub(crate) use random::{random_seed, uniform};
 
-use crate::{Error, Sampling, Token};
+use crate::{Error, Sampling};
+
+/// A chosen token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Choice {
+    pub(crate) id: u32,
+    /// If asked for.
+    pub(crate) logprob: Option<f32>,
+    /// The most probable ids with their log-probabilities, as many as asked for.
+    pub(crate) top: Vec<(u32, f32)>,
+}
 
 /// Chooses the tokens of one sequence.
 #[derive(Debug)]
@@ -69,21 +79,21 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::NotFinite`] if a logit is NaN or infinite, [`Error::NothingToChoose`] if every token is banned.
-    pub(crate) fn choose(&mut self, logits: &[f32], position: usize) -> Result<Token, Error> {
+    pub(crate) fn choose(&mut self, logits: &[f32], position: usize) -> Result<Choice, Error> {
         if let Some(token) = logits.iter().position(|logit| !logit.is_finite()) {
             return Err(Error::NotFinite { position, token, value: logits[token] });
         }
         let id = self.pick(&self.adjust(logits), position).ok_or(Error::NothingToChoose { position })?;
         self.penalties.count(id);
-        let token = match self.logprobs {
-            None => Token { id, ..Token::default() },
-            Some(top) => Token {
+        let choice = match self.logprobs {
+            None => Choice { id, ..Choice::default() },
+            Some(top) => Choice {
                 id,
                 logprob: Some((f64::from(logits[id as usize]) - log_sum_exp(logits)) as f32),
                 top: top_logprobs(logits, top),
             },
         };
-        Ok(token)
+        Ok(choice)
     }
 
     /// Steps 2 to 4. Only a ban makes a logit infinite.

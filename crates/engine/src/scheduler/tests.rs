@@ -32,9 +32,9 @@ impl Sink for Probe {
         self.borrow_mut().prefill.push((done, total, cached));
     }
 
-    fn token(&mut self, token: Token, last: bool) -> bool {
+    fn token(&mut self, choice: Choice, last: bool) -> bool {
         let mut log = self.borrow_mut();
-        log.tokens.push(token.id);
+        log.tokens.push(choice.id);
         log.ended = last;
         true
     }

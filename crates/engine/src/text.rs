@@ -1,0 +1,106 @@
+//! A model's way with text: prompts in, answers out.
+
+use std::collections::BTreeSet;
+
+use plimsoll_text::{Detokenizer, Special, StopStrings, Tokenizer};
+
+use crate::{Chat, Error, Prompt, Request};
+
+/// Tokenizer, chat template and end-of-generation tokens of one model.
+#[derive(Debug)]
+pub struct Text {
+    tokenizer: Tokenizer,
+    end: BTreeSet<u32>,
+}
+
+impl Text {
+    /// Ties the parts together.
+    pub fn new(tokenizer: Tokenizer, end: impl IntoIterator<Item = u32>) -> Self {
+        Self { tokenizer, end: end.into_iter().collect() }
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The tokens that end a generation, ascending.
+    pub fn end(&self) -> impl Iterator<Item = u32> {
+        self.end.iter().copied()
+    }
+
+    /// Token ids of a prompt.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a conversation if the model has no chat template; [`Error::Text`] if the template
+    /// refuses it, or if the text cannot be tokenized.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<u32>, Error> {
+        match prompt {
+            Prompt::Chat(chat) => self.render(chat),
+            Prompt::Text(text) => Ok(self.tokenizer.encode(text, Special::PROMPT)?),
+            Prompt::Ids(ids) => Ok(ids.clone()),
+        }
+    }
+
+    fn render(&self, _chat: &Chat) -> Result<Vec<u32>, Error> {
+        Err(Error::Unsupported { param: "messages", by: "a model without a chat template".into() })
+    }
+
+    /// One more than the largest token id.
+    pub(crate) fn vocab(&self) -> usize {
+        self.tokenizer.vocab_size()
+    }
+
+    pub(crate) fn ends_at(&self, id: u32) -> bool {
+        self.end.contains(&id)
+    }
+
+    /// What a token stands for; nothing for an id without a token.
+    pub(crate) fn token_bytes(&self, id: u32) -> &[u8] {
+        self.tokenizer.token_bytes(id).unwrap_or_default()
+    }
+
+    /// A decoder for the answer to `request`.
+    pub(crate) fn decoder(&self, request: &Request) -> Decoder {
+        // An answer in a conversation is a text of its own; what follows raw text or ids continues them.
+        let at_start = matches!(request.prompt, Prompt::Chat(_));
+        Decoder {
+            detokenizer: self.tokenizer.detokenizer(at_start),
+            matcher: StopStrings::new(&request.stop),
+            stops: request.stop.clone(),
+        }
+    }
+}
+
+/// The text of one answer, as its tokens come: whole characters, never a part of a stop string.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    detokenizer: Detokenizer,
+    matcher: StopStrings,
+    stops: Vec<String>,
+}
+
+impl Decoder {
+    /// Takes a token; gives the text that is safe to show now, and the stop string it ended with. Control tokens are
+    /// structure and have no text.
+    pub(crate) fn push(&mut self, text: &Text, id: u32) -> (String, Option<String>) {
+        if text.tokenizer.is_control(id) {
+            return (String::new(), None);
+        }
+        let piece = self.detokenizer.push(text.token_bytes(id));
+        let fed = self.matcher.feed(&piece);
+        (fed.text, fed.stop.map(|stop| self.stops[stop].clone()))
+    }
+
+    /// The end: what was held back, and the stop string in it if there was one.
+    pub(crate) fn finish(&mut self) -> (String, Option<String>) {
+        let rest = self.detokenizer.finish();
+        let mut fed = self.matcher.feed(&rest);
+        if fed.stop.is_none() {
+            let last = self.matcher.finish();
+            fed.text.push_str(&last.text);
+            fed.stop = last.stop;
+        }
+        (fed.text, fed.stop.map(|stop| self.stops[stop].clone()))
+    }
+}
