@@ -3,11 +3,29 @@
 //! `split.no` (0-based) and `split.count` stand in every shard, all other keys in shard 0 only. A count of 0 or 1, or
 //! none, means a single file.
 
+use std::collections::HashMap;
+use std::fmt::Display;
+
 use super::Header;
 use crate::Error;
 
 /// Digits of the shard numbers in a file name.
 const DIGITS: usize = 5;
+
+/// Brings the files of one checkpoint into the order of their shards and checks that the set is complete.
+///
+/// Afterwards the first header holds the metadata.
+pub(crate) fn order<F>(files: Vec<(F, Header)>) -> Result<Vec<(F, Header)>, Error> {
+    let placed = files.into_iter().map(|file| Ok((Place::read(&file.1)?, file)));
+    let mut placed = placed.collect::<Result<Vec<_>, Error>>()?;
+    placed.sort_by_key(|(place, _)| place.number);
+    let headers: Vec<_> = placed.iter().map(|(place, (_, header))| (place, header)).collect();
+    if !matches!(headers[..], [(place, _)] if place.count <= 1) {
+        check_places(&headers)?;
+        check_tensors(&headers)?;
+    }
+    Ok(placed.into_iter().map(|(_, file)| file).collect())
+}
 
 /// The place of one file in a split, from its keys.
 struct Place {
@@ -16,85 +34,41 @@ struct Place {
     tensors: Option<u64>,
 }
 
-/// Brings the files of one checkpoint into the order of their shards and checks that the set is complete.
-///
-/// Afterwards the first header holds the metadata.
-pub(crate) fn order<F>(mut files: Vec<(F, Header)>) -> Result<Vec<(F, Header)>, Error> {
-    let mut places = Vec::with_capacity(files.len());
-    for (_, header) in &files {
-        places.push(place(header)?);
+impl Place {
+    fn read(header: &Header) -> Result<Self, Error> {
+        let read = |key: &str| {
+            let count = |value| u64::try_from(value).map_err(|_| malformed(header, key, value, "0 or more"));
+            header.metadata.int(key)?.map(count).transpose()
+        };
+        Ok(Self {
+            number: read("split.no")?.unwrap_or(0),
+            count: read("split.count")?.unwrap_or(0),
+            tensors: read("split.tensors.count")?,
+        })
     }
-    let split = files.len() != 1 || places.iter().any(|place| place.count > 1);
-    if !split {
-        return Ok(files);
-    }
-    check_set(&files, &places)?;
-    files.sort_by_cached_key(|(_, header)| place(header).map_or(u64::MAX, |place| place.number));
-    check_names(&files)?;
-    Ok(files)
 }
 
-fn place(header: &Header) -> Result<Place, Error> {
-    let read = |key: &str| {
-        let value = header.metadata.int(key)?.map(|value| {
-            let field = format_args!("key `{key}`").to_string();
-            u64::try_from(value).map_err(|_| Error::malformed(header.metadata.file(), field, value, "0 or more"))
-        });
-        value.transpose()
-    };
-    Ok(Place {
-        number: read("split.no")?.unwrap_or(0),
-        count: read("split.count")?.unwrap_or(0),
-        tensors: read("split.tensors.count")?,
-    })
-}
-
-/// Every shard once, each agreeing on how many there are, each named after its number.
-fn check_set<F>(files: &[(F, Header)], places: &[Place]) -> Result<(), Error> {
-    let count = files.len() as u64;
+/// Every shard is there once, agrees on how many there are, and is named after its number.
+fn check_places(headers: &[(&Place, &Header)]) -> Result<(), Error> {
+    let count = headers.len() as u64;
     let prefix =
-        places.iter().zip(files).find_map(|(_, (_, header))| parse_name(header.metadata.file())).map(|name| name.0);
-    let mut seen = vec![false; files.len()];
-    for ((_, header), place) in files.iter().zip(places) {
+        headers.iter().find_map(|(_, header)| parse_name(header.metadata.file())).map_or("PREFIX", |name| name.0);
+    for (index, (place, header)) in (0..).zip(headers) {
         let file = header.metadata.file();
         if place.count <= 1 {
-            return Err(Error::malformed(
-                file,
-                "key `split.count`",
-                place.count,
-                format_args!("{count}, as there are {count} GGUF files"),
-            ));
+            let found = format_args!("{count} GGUF files, of which `{file}` is no shard");
+            return Err(Error::files(found, "one file, or the shards of one model"));
         }
         if place.count != count {
-            return Err(Error::files(
-                format_args!("{count} GGUF files"),
-                format_args!("the {} shards that `{file}` announces", place.count),
-            ));
+            let expected = format_args!("the {} shards that `{file}` announces", place.count);
+            return Err(Error::files(format_args!("{count} GGUF files"), expected));
         }
-        match usize::try_from(place.number).ok().and_then(|number| seen.get_mut(number)) {
-            Some(seen) if !*seen => *seen = true,
-            _ => {
-                let expected = format_args!("each number below {count} once");
-                return Err(Error::malformed(file, "key `split.no`", place.number, expected));
-            }
+        if place.number != index {
+            return Err(malformed(header, "split.no", place.number, format_args!("{index}, each number once")));
         }
-        let expected = Some((prefix.unwrap_or_default(), place.number + 1, count));
-        if parse_name(file) != expected {
-            return Err(Error::malformed(
-                file,
-                "file name",
-                format_args!("`{file}`"),
-                format_args!("`{}-{:05}-of-{count:05}.gguf`", prefix.unwrap_or("PREFIX"), place.number + 1),
-            ));
-        }
-        let total: u64 = files.iter().map(|(_, header)| header.tensors.len() as u64).sum();
-        if let Some(tensors) = place.tensors.filter(|&tensors| tensors != total) {
-            return Err(Error::malformed(
-                file,
-                "key `split.tensors.count`",
-                tensors,
-                format_args!("{total}, the tensors of all shards"),
-            ));
+        if parse_name(file) != Some((prefix, index + 1, count)) {
+            let expected = format_args!("`{prefix}-{:0DIGITS$}-of-{count:0DIGITS$}.gguf`", index + 1);
+            return Err(Error::malformed(file, "file name", format_args!("`{file}`"), expected));
         }
     }
     Ok(())
@@ -108,10 +82,10 @@ fn parse_name(file: &str) -> Option<(&str, u64, u64)> {
     Some((prefix, number(index)?, number(count)?))
 }
 
-/// No tensor is in two shards.
-fn check_names<F>(files: &[(F, Header)]) -> Result<(), Error> {
-    let mut owners = std::collections::HashMap::new();
-    for (_, header) in files {
+/// No tensor is in two shards, and there are as many as the shards announce.
+fn check_tensors(headers: &[(&Place, &Header)]) -> Result<(), Error> {
+    let mut owners = HashMap::new();
+    for (_, header) in headers {
         let file = header.metadata.file();
         for tensor in &header.tensors {
             if let Some(other) = owners.insert(tensor.name.as_str(), file) {
@@ -120,5 +94,16 @@ fn check_names<F>(files: &[(F, Header)]) -> Result<(), Error> {
             }
         }
     }
+    let total = owners.len() as u64;
+    for (place, header) in headers {
+        if let Some(tensors) = place.tensors.filter(|&tensors| tensors != total) {
+            let expected = format_args!("{total}, as all shards hold");
+            return Err(malformed(header, "split.tensors.count", tensors, expected));
+        }
+    }
     Ok(())
+}
+
+fn malformed(header: &Header, key: &str, found: impl Display, expected: impl Display) -> Error {
+    Error::malformed(header.metadata.file(), format_args!("key `{key}`"), found, expected)
 }
