@@ -49,7 +49,7 @@ pub enum Error {
         expected: String,
     },
     /// A block type that can be decoded only.
-    #[error("quantizing to {block} is not supported, expected one of F32, F16, BF16, Q4_0, Q8_0, Q4_K, Q6_K")]
+    #[error("quantizing to {block} is not supported, expected one of {}", crate::blocks::encoders())]
     NoEncoder {
         /// Name of the block type.
         block: &'static str,

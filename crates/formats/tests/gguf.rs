@@ -224,6 +224,7 @@ fn hostile_tensors() {
     let one = |ne: &[u64], kind, offset| Raw::new(1, 0).tensor("t", ne, kind, offset).data(64);
     let long = "n".repeat(64);
     let cases: &[(Raw, &str)] = &[
+        (Raw::new(1, 0).tensor("t", &[0], 0, 0), "tensor data: found a file of 57 bytes, expected it at 64"),
         (
             Raw::new(1, 0).tensor("", &[1], 0, 0).data(64),
             "name of tensor 0: found `` of 0 bytes, expected 1 to 63 bytes",

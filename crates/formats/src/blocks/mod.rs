@@ -89,6 +89,12 @@ pub(crate) fn known() -> String {
     names.join(", ")
 }
 
+/// Names of the types that can be encoded, for messages.
+pub(crate) fn encoders() -> String {
+    let names: Vec<_> = TABLE.iter().filter(|block| block.encodes()).map(|block| block.name).collect();
+    names.join(", ")
+}
+
 impl BlockType {
     /// Bytes of a row of `len` values.
     ///

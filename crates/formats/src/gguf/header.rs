@@ -56,7 +56,16 @@ pub fn parse(file_name: &str, bytes: &[u8]) -> Result<Header, Error> {
     let tensors = tensor_list(&mut cursor, tensor_count)?;
     // The header is inside the file and the alignment at most 1 MiB: this cannot overflow.
     let data_start = (cursor.position() as u64).next_multiple_of(alignment);
-    tensors::check_layout(file_name, &tensors, alignment, (bytes.len() as u64).saturating_sub(data_start))?;
+    if !tensors.is_empty() {
+        let data = (bytes.len() as u64).checked_sub(data_start).ok_or_else(|| {
+            cursor.malformed(
+                Field::Header("tensor data"),
+                format_args!("a file of {} bytes", bytes.len()),
+                format_args!("it at {data_start}"),
+            )
+        })?;
+        tensors::check_layout(file_name, &tensors, alignment, data)?;
+    }
     Ok(Header { version, metadata, tensors, data_start, alignment })
 }
 
