@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use plimsoll_backend::TensorSource;
 use plimsoll_formats::{Container, TensorView, Weights};
-use plimsoll_model::{Config, Decoder, Family, Keys, Part, TensorId};
+use plimsoll_model::{Decoder, Family, Keys, Part, TensorId};
 
 use crate::Error;
 
@@ -29,7 +29,6 @@ impl Checkpoint {
         let (family, mut decoder) = describe(&weights)?;
         let names = family.names(weights.container());
         decoder.tied_embeddings = weights.get(&names.name(Part::Head.global())?).is_none();
-        decoder.check()?;
         let checkpoint = Self { weights, family, decoder };
         checkpoint.check_tensors()?;
         Ok(checkpoint)
@@ -127,13 +126,11 @@ fn describe(weights: &Weights) -> Result<(&'static Family, Decoder), ModelError>
     match weights.container() {
         Container::Safetensors => {
             let missing = || ModelError::Missing { field: CONFIG.into(), expected: "the model's configuration" };
-            let config = Config::parse(CONFIG, weights.asset(CONFIG).ok_or_else(missing)?)?;
-            let family = Family::of_config(&config)?;
-            Ok((family, (family.from_config)(&config)?))
+            Family::read_config(CONFIG, weights.asset(CONFIG).ok_or_else(missing)?)
         }
         Container::Gguf => {
-            let family = Family::of_gguf(&Header(weights))?;
-            Ok((family, (family.from_gguf)(&Header(weights))?))
+            let file = weights.metadata().map_or("", |metadata| metadata.file());
+            Family::read_gguf(file, &Header(weights))
         }
     }
 }

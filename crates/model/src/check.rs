@@ -1,20 +1,15 @@
 //! What every description must satisfy before anything is computed or allocated from it.
 
-use crate::{Decoder, Error, Layer, Mixer, Mlp, Norm};
+use crate::{Decoder, Error, Layer, Mixer, Mlp, Norm, Rope, Scaling, Span};
 
 /// Largest sizes taken seriously; products of any few stay far inside 64 bits.
 const LAYERS: usize = 4096;
 const WIDTH: usize = 1 << 20;
+const HEAD_DIM: usize = 1 << 12;
 const VOCAB: usize = 1 << 24;
 const CONTEXT: usize = 1 << 28;
 
 impl Decoder {
-    /// The layer count, refused before a description is allocated for it.
-    pub(crate) fn check_layers(field: &str, layers: usize) -> Result<usize, Error> {
-        within(field, layers, LAYERS)?;
-        Ok(layers)
-    }
-
     /// Refuses a description that no model can have.
     pub fn check(&self) -> Result<(), Error> {
         within("vocabulary", self.vocab, VOCAB)?;
@@ -27,35 +22,65 @@ impl Decoder {
 }
 
 impl Layer {
+    /// As many layers of this kind as `field` says; a count out of range is refused before anything is allocated.
+    pub(crate) fn repeat(self, field: &str, layers: usize) -> Result<Vec<Layer>, Error> {
+        within(field, layers, LAYERS)?;
+        self.check()?;
+        Ok(vec![self; layers])
+    }
+
     fn check(&self) -> Result<(), Error> {
         self.norm.check()?;
         let Mixer::Gqa(gqa) = &self.mixer;
         within("heads", gqa.heads, WIDTH)?;
         within("kv_heads", gqa.kv_heads, WIDTH)?;
-        within("head_dim", gqa.head_dim, WIDTH)?;
+        within("head_dim", gqa.head_dim, HEAD_DIM)?;
         within("heads * head_dim", gqa.heads * gqa.head_dim, WIDTH)?;
         if gqa.heads % gqa.kv_heads != 0 {
             return Err(Error::invalid("heads", gqa.heads, format!("a multiple of kv_heads, {}", gqa.kv_heads)));
         }
+        positive("attention scale", gqa.scale)?;
+        if let Span::Window(window) = gqa.span {
+            within("window", window, CONTEXT)?;
+        }
         if let Some(rope) = &gqa.rope {
-            if rope.dim == 0 || rope.dim % 2 != 0 || rope.dim > gqa.head_dim {
-                let expected = format!("even, at least 2 and at most head_dim, {}", gqa.head_dim);
-                return Err(Error::invalid("rotated dimensions", rope.dim, expected));
-            }
-            if !(rope.theta > 0.0 && rope.theta.is_finite()) {
-                return Err(Error::invalid("rope theta", rope.theta, "a positive number"));
-            }
-            if let crate::Scaling::Factors(factors) = &rope.scaling
-                && factors.len() != rope.dim / 2
-            {
-                return Err(Error::invalid("rope factors", factors.len(), format!("{} values", rope.dim / 2)));
-            }
-            if rope.table().inv_freq.iter().any(|freq| !freq.is_finite()) {
-                return Err(Error::invalid("rope scaling", "a frequency that is not finite", "finite frequencies"));
-            }
+            rope.check(gqa.head_dim)?;
         }
         let Mlp::Dense(ffn) = &self.mlp;
         within("intermediate size", ffn.width, VOCAB)
+    }
+}
+
+impl Rope {
+    fn check(&self, head_dim: usize) -> Result<(), Error> {
+        if self.dim == 0 || self.dim % 2 != 0 || self.dim > head_dim {
+            let expected = format!("even, at least 2 and at most head_dim, {head_dim}");
+            return Err(Error::invalid("rotated dimensions", self.dim, expected));
+        }
+        positive("rope theta", self.theta)?;
+        self.scaling.check(self.dim / 2)?;
+        if self.table().inv_freq.iter().any(|freq| !freq.is_finite()) {
+            return Err(Error::invalid("rope scaling", "a frequency that is not finite", "finite frequencies"));
+        }
+        Ok(())
+    }
+}
+
+impl Scaling {
+    fn check(&self, frequencies: usize) -> Result<(), Error> {
+        let numbers = match self {
+            Self::None => vec![],
+            Self::Linear { factor } => vec![*factor],
+            Self::Llama3 { factor, low, high, original } => vec![*factor, *low, *high, *original],
+            Self::Yarn { factor, original, beta_fast, beta_slow, cos_scale, truncate: _ } => {
+                vec![*factor, *original, *beta_fast, *beta_slow, *cos_scale]
+            }
+            Self::Factors(factors) if factors.len() != frequencies => {
+                return Err(Error::invalid("rope factors", factors.len(), format!("{frequencies} values")));
+            }
+            Self::Factors(factors) => factors.clone(),
+        };
+        numbers.into_iter().try_for_each(|number| positive("a number of the rope scaling", number))
     }
 }
 
@@ -68,4 +93,8 @@ impl Norm {
 
 fn within(field: &str, found: usize, most: usize) -> Result<(), Error> {
     if (1..=most).contains(&found) { Ok(()) } else { Err(Error::invalid(field, found, format!("1 to {most}"))) }
+}
+
+fn positive(field: &str, found: f32) -> Result<(), Error> {
+    if found > 0.0 && found.is_finite() { Ok(()) } else { Err(Error::invalid(field, found, "a positive number")) }
 }

@@ -8,6 +8,7 @@ use crate::*;
 /// A configuration file, or an object inside one.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// What stands before a field in messages: the objects around it, each with its dot.
     path: String,
     map: Map<String, Value>,
 }
@@ -19,7 +20,8 @@ impl Config {
         Ok(Self { path: format!("{file}: "), map: serde_json::from_slice(bytes).map_err(syntax)? })
     }
 
-    fn field(&self, key: &str) -> String {
+    /// The name of a field in messages.
+    pub(crate) fn field(&self, key: &str) -> String {
         format!("{}{key}", self.path)
     }
 
@@ -149,12 +151,12 @@ pub(crate) fn dense(config: &Config, defaults: &Defaults) -> Result<Decoder, Err
     };
     let mlp = Mlp::Dense(Ffn { width: config.required("intermediate_size")?, act: Act::Silu, bias: false });
     let layer = Layer { residual: Residual::PreNorm, norm, mixer: Mixer::Gqa(gqa), mlp };
-    let layers = Decoder::check_layers(&config.field("num_hidden_layers"), config.required("num_hidden_layers")?)?;
+    let layers = config.required("num_hidden_layers")?;
     Ok(Decoder {
         vocab: config.required("vocab_size")?,
         width,
         context,
-        layers: vec![layer; layers],
+        layers: layer.repeat(&config.field("num_hidden_layers"), layers)?,
         norm,
         tied_embeddings: config.flag("tie_word_embeddings")?.unwrap_or(false),
         embedding_scale: 1.0,
@@ -165,19 +167,19 @@ pub(crate) fn dense(config: &Config, defaults: &Defaults) -> Result<Decoder, Err
 
 /// The rotary part of a configuration, wherever a version of transformers wrote it: inside `rope_parameters` or
 /// `rope_scaling` first, then the top level, then the class default.
-pub struct RopeConfig {
+struct RopeConfig {
     inner: Option<Config>,
     outer: Config,
 }
 
 impl RopeConfig {
-    /// Finds it.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    fn new(config: &Config) -> Result<Self, Error> {
         let inner = config.object("rope_parameters")?.or(config.object("rope_scaling")?);
         if let Some(inner) = &inner
             && inner.map.values().any(Value::is_object)
         {
-            return Err(Error::unsupported(&inner.path, "one entry per layer type", "one rotation for all layers"));
+            let field = inner.path.trim_end_matches('.');
+            return Err(Error::unsupported(field, "one entry per layer type", "one rotation for all layers"));
         }
         Ok(Self { inner, outer: config.clone() })
     }
@@ -201,8 +203,13 @@ impl RopeConfig {
         Ok(inner.text("rope_type")?.or(inner.text("type")?).unwrap_or("default"))
     }
 
+    /// The context length before stretching, which (alone of all) is read from the top level first.
+    fn original(&self, context: usize) -> Result<f32, Error> {
+        let key = "original_max_position_embeddings";
+        Ok(self.outer.float(key)?.or(self.float(key)?).unwrap_or(context as f32))
+    }
+
     fn scaling(&self, context: usize) -> Result<Scaling, Error> {
-        let original = || self.float("original_max_position_embeddings");
         match self.kind()? {
             "default" => Ok(Scaling::None),
             "linear" => Ok(Scaling::Linear { factor: self.required("factor")? }),
@@ -210,11 +217,11 @@ impl RopeConfig {
                 factor: self.required("factor")?,
                 low: self.required("low_freq_factor")?,
                 high: self.required("high_freq_factor")?,
-                original: self.required("original_max_position_embeddings")?,
+                original: self.original(context)?,
             }),
             "yarn" => Ok(Scaling::Yarn {
                 factor: self.required("factor")?,
-                original: original()?.unwrap_or(context as f32),
+                original: self.original(context)?,
                 beta_fast: self.float("beta_fast")?.unwrap_or(32.0),
                 beta_slow: self.float("beta_slow")?.unwrap_or(1.0),
                 cos_scale: self.attention_factor()?,

@@ -65,8 +65,7 @@ pub(crate) fn dense(keys: &dyn Keys, name: &'static str, pairing: Pairing) -> Re
     if let Some(experts) = arch.count("expert_count")?.filter(|n| *n > 0) {
         return Err(Error::unsupported(&arch.key("expert_count"), experts, "dense models (0 or absent)"));
     }
-    let blocks = arch.required("block_count")?;
-    let layers = Decoder::check_layers(&arch.key("block_count"), blocks)?;
+    let layers = arch.required("block_count")?;
     let width = arch.required("embedding_length")?;
     let heads = arch.uniform("attention.head_count", layers)?;
     let heads = heads.ok_or_else(|| Error::missing(&arch.key("attention.head_count"), "a positive integer"))?;
@@ -108,7 +107,7 @@ pub(crate) fn dense(keys: &dyn Keys, name: &'static str, pairing: Pairing) -> Re
         vocab: embedding.ok_or_else(|| Error::missing("token_embd.weight", "the embedding tensor"))?,
         width,
         context: arch.required("context_length")?,
-        layers: vec![layer; layers],
+        layers: layer.repeat(&arch.key("block_count"), layers)?,
         norm,
         tied_embeddings: !has("output.weight"),
         embedding_scale: 1.0,
@@ -130,17 +129,25 @@ fn rope(arch: &Arch<'_>, head_dim: usize, pairing: Pairing) -> Result<Rope, Erro
     })
 }
 
+/// A factor without a type is linear, as is the key of the first files, `rope.scale_linear`; 0 is none.
 fn scaling(arch: &Arch<'_>) -> Result<Scaling, Error> {
-    let factor = arch.float("rope.scaling.factor")?;
-    let required = || factor.ok_or_else(|| Error::missing(&arch.key("rope.scaling.factor"), "a number"));
+    let factor = match arch.float("rope.scaling.factor")? {
+        None => arch.float("rope.scale_linear")?,
+        given => given,
+    };
+    let factor = factor.filter(|factor| *factor != 0.0);
     match arch.keys.text(&arch.key("rope.scaling.type"))?.as_deref() {
-        None | Some("none") => Ok(Scaling::None),
-        Some("linear") => Ok(Scaling::Linear { factor: required()? }),
+        Some("none") => Ok(Scaling::None),
+        None | Some("linear") => Ok(factor.map_or(Scaling::None, |factor| Scaling::Linear { factor })),
         Some("yarn") => {
-            let factor = required()?;
+            let factor = factor.ok_or_else(|| Error::missing(&arch.key("rope.scaling.factor"), "a number"))?;
+            let original = match arch.count("rope.scaling.original_context_length")? {
+                None => arch.required("context_length")?,
+                Some(original) => original,
+            };
             Ok(Scaling::Yarn {
                 factor,
-                original: arch.required("rope.scaling.original_context_length")? as f32,
+                original: original as f32,
                 beta_fast: arch.float("rope.scaling.yarn_beta_fast")?.unwrap_or(32.0),
                 beta_slow: arch.float("rope.scaling.yarn_beta_slow")?.unwrap_or(1.0),
                 cos_scale: arch.float("rope.scaling.attn_factor")?.unwrap_or(1.0) * yarn_magnitude(factor, 1.0),

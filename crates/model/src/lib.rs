@@ -16,7 +16,7 @@ mod names;
 mod rope;
 mod tensors;
 
-pub use config::{Config, RopeConfig};
+pub use config::Config;
 pub use decoder::*;
 pub use error::Error;
 pub use families::{FAMILIES, Family};

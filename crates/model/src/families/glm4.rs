@@ -24,7 +24,7 @@ fn from_config(config: &Config) -> Result<Decoder, Error> {
         pairing: Pairing::Adjacent,
     };
     let mut decoder = dense(config, &defaults)?;
-    let bias = config.flag("attention_bias")?.unwrap_or(false);
+    let bias = config.flag("attention_bias")?.unwrap_or(true);
     for layer in &mut decoder.layers {
         let Mixer::Gqa(gqa) = &mut layer.mixer;
         gqa.qkv_bias = bias;

@@ -31,16 +31,37 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[llama::FAMILY, mistral::FAMILY, qwen2::FAMILY, qwen3::FAMILY, glm4::FAMILY];
 
 impl Family {
-    /// The family of a `config.json`.
-    pub fn of_config(config: &Config) -> Result<&'static Family, Error> {
+    /// Reads a `config.json`: its family and the description, checked; `file` is its name in messages.
+    pub fn read_config(file: &str, bytes: &[u8]) -> Result<(&'static Family, Decoder), Error> {
+        let config = Config::parse(file, bytes)?;
+        let read = || {
+            let family = Self::of_config(&config)?;
+            let decoder = (family.from_config)(&config)?;
+            decoder.check()?;
+            Ok((family, decoder))
+        };
+        read().map_err(|error: Error| error.in_file(file))
+    }
+
+    /// Reads the keys of a GGUF file: its family and the description, checked; `file` is its name in messages.
+    pub fn read_gguf(file: &str, keys: &dyn Keys) -> Result<(&'static Family, Decoder), Error> {
+        let read = || {
+            let family = Self::of_gguf(keys)?;
+            let decoder = (family.from_gguf)(keys)?;
+            decoder.check()?;
+            Ok((family, decoder))
+        };
+        read().map_err(|error: Error| error.in_file(file))
+    }
+
+    fn of_config(config: &Config) -> Result<&'static Family, Error> {
         let known = || FAMILIES.iter().map(|family| family.model_type).collect::<Vec<_>>().join(", ");
         let found = config.text("model_type")?.ok_or_else(|| Error::missing("model_type", "a model family"))?;
         let family = FAMILIES.iter().find(|family| family.model_type == found);
         family.ok_or_else(|| Error::unsupported("model_type", found, known()))
     }
 
-    /// The family of a GGUF file.
-    pub fn of_gguf(keys: &dyn Keys) -> Result<&'static Family, Error> {
+    fn of_gguf(keys: &dyn Keys) -> Result<&'static Family, Error> {
         let known = || FAMILIES.iter().filter_map(|family| family.architecture).collect::<Vec<_>>().join(", ");
         let found = keys.text("general.architecture")?;
         let found = found.ok_or_else(|| Error::missing("general.architecture", "a model family"))?;

@@ -28,25 +28,26 @@ fn from_config(config: &Config) -> Result<Decoder, Error> {
 
 /// `use_sliding_window` false disables every window; else `layer_types`, or the layers from `max_window_layers` on.
 pub(super) fn windows(config: &Config, decoder: &mut Decoder) -> Result<(), Error> {
-    if !config.flag("use_sliding_window")?.unwrap_or(false) || config.is_null("sliding_window") {
-        return Ok(());
-    }
-    let window = config.size("sliding_window")?.unwrap_or(4096);
     let first = config.count("max_window_layers")?.unwrap_or(28);
     let types = config.texts("layer_types")?;
     if let Some(types) = types.as_ref().filter(|types| types.len() != decoder.layers.len()) {
         let expected = format!("{}, one per layer", decoder.layers.len());
-        return Err(Error::invalid("layer_types", format!("{} values", types.len()), expected));
+        return Err(Error::invalid(&config.field("layer_types"), format!("{} values", types.len()), expected));
     }
+    let used = config.flag("use_sliding_window")?.unwrap_or(false) && !config.is_null("sliding_window");
+    let window = config.count("sliding_window")?.unwrap_or(4096);
     for (i, layer) in decoder.layers.iter_mut().enumerate() {
         let slides = match types.as_ref().map(|types| types[i]) {
             None => i >= first,
             Some("sliding_attention") => true,
             Some("full_attention") => false,
-            Some(other) => return Err(Error::unsupported("layer_types", other, "full_attention, sliding_attention")),
+            Some(other) => {
+                let supported = "full_attention, sliding_attention";
+                return Err(Error::unsupported(&config.field("layer_types"), other, supported));
+            }
         };
         let Mixer::Gqa(gqa) = &mut layer.mixer;
-        gqa.span = if slides { Span::Window(window) } else { Span::Full };
+        gqa.span = if used && slides { Span::Window(window) } else { Span::Full };
     }
     Ok(())
 }
