@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_held_block_is_copied_a_released_one_is_taken_over() {
-        let mut blocks = Blocks::new(cache(4, 2), true);
+        let mut blocks = Blocks::new(cache(5, 2), true);
         let (mut first, _) = blocks.lease(&[1, 2, 3, 4], 4).unwrap();
         blocks.register(&mut first, &[1, 2, 3, 4]);
         let (second, copy) = blocks.lease(&[1, 2, 3, 4], 4).unwrap();
@@ -250,7 +250,9 @@ mod tests {
         blocks.release(first);
         blocks.release(second);
         let (third, copy) = blocks.lease(&[1, 2, 3, 4], 4).unwrap();
-        assert_eq!((third.table, copy), (table, None));
+        assert_eq!((&third.table, copy), (&table, None));
+        let (fourth, _) = blocks.lease(&[1, 2, 3, 4, 5], 5).unwrap();
+        assert_eq!(fourth.cached, 2, "while it is written to, nobody else finds it");
     }
 
     #[test]
