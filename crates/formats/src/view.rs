@@ -21,7 +21,8 @@ pub struct TensorView<'a> {
 impl<'a> TensorView<'a> {
     /// Number of values.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        // Beside a dimension of 0 the others may be too large to multiply.
+        if self.is_empty() { 0 } else { self.shape.iter().product() }
     }
 
     /// Whether a dimension is 0.

@@ -95,6 +95,13 @@ impl Weights {
         Some(TensorView { name, block: entry.block, shape: entry.shape.clone(), data })
     }
 
+    /// Names of the files that hold no weights, sorted.
+    pub fn assets(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<_> = self.assets.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names.into_iter()
+    }
+
     /// A file that holds no weights, e.g. `config.json`, by its name.
     pub fn asset(&self, name: &str) -> Option<&[u8]> {
         self.assets.get(name).map(Vec::as_slice)

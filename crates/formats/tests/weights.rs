@@ -92,6 +92,16 @@ fn a_safetensors_file_with_its_assets() {
 }
 
 #[test]
+fn a_tensor_without_values_may_have_any_other_dimension() {
+    let header = r#"{"t": {"dtype": "F32", "shape": [9223372036854775808, 4, 0], "data_offsets": [0, 0]}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let weights = open(&[("model.safetensors", file)]).unwrap();
+    let tensor = weights.get("t").unwrap();
+    assert_eq!((tensor.len(), tensor.to_f32().unwrap()), (0, vec![]));
+    assert!(tensor.rows(0..usize::MAX).is_err());
+}
+
+#[test]
 fn rows_are_slices() {
     let mut writer = Writer::new();
     let values: Vec<f32> = (0..3 * 64).map(|i| i as f32).collect();

@@ -55,22 +55,22 @@ macro_rules! table {
 
 // name, id, values, bytes, decoder, encoder
 table! {
-    F32    0   1   4   float::decode_f32,      Some(float::encode_f32);
-    F16    1   1   2   float::decode_f16,      Some(float::encode_f16);
-    BF16   30  1   2   float::decode_bf16,     Some(float::encode_bf16);
-    Q4_0   2   32  18  linear::decode_q4_0,    Some(linear::encode_q4_0);
-    Q4_1   3   32  20  linear::decode_q4_1,    None;
-    Q5_0   6   32  22  linear::decode_q5_0,    None;
-    Q5_1   7   32  24  linear::decode_q5_1,    None;
-    Q8_0   8   32  34  linear::decode_q8_0,    Some(linear::encode_q8_0);
-    Q2_K   10  256 84  k::decode_q2_k,         None;
-    Q3_K   11  256 110 k::decode_q3_k,         None;
-    Q4_K   12  256 144 k::decode_q4_k,         Some(k_encode::encode_q4_k);
-    Q5_K   13  256 176 k::decode_q5_k,         None;
-    Q6_K   14  256 210 k::decode_q6_k,         Some(k_encode::encode_q6_k);
+    F32    0   1   4   float::decode_f32,       Some(float::encode_f32);
+    F16    1   1   2   float::decode_f16,       Some(float::encode_f16);
+    BF16   30  1   2   float::decode_bf16,      Some(float::encode_bf16);
+    Q4_0   2   32  18  linear::decode_q4_0,     Some(linear::encode_q4_0);
+    Q4_1   3   32  20  linear::decode_q4_1,     None;
+    Q5_0   6   32  22  linear::decode_q5_0,     None;
+    Q5_1   7   32  24  linear::decode_q5_1,     None;
+    Q8_0   8   32  34  linear::decode_q8_0,     Some(linear::encode_q8_0);
+    Q2_K   10  256 84  k::decode_q2_k,          None;
+    Q3_K   11  256 110 k::decode_q3_k,          None;
+    Q4_K   12  256 144 k::decode_q4_k,          Some(k_encode::encode_q4_k);
+    Q5_K   13  256 176 k::decode_q5_k,          None;
+    Q6_K   14  256 210 k::decode_q6_k,          Some(k_encode::encode_q6_k);
     IQ4_NL 20  32  18  codebook::decode_iq4_nl, None;
     IQ4_XS 23  256 136 codebook::decode_iq4_xs, None;
-    MXFP4  39  32  17  codebook::decode_mxfp4, None;
+    MXFP4  39  32  17  codebook::decode_mxfp4,  None;
 }
 
 /// The type of a GGUF type id.
@@ -120,9 +120,7 @@ impl BlockType {
             .try_fold(bytes, |bytes, &dim| bytes.checked_mul(dim))
             .ok_or_else(|| Error::length(format_args!("{self} tensor {shape:?}: row"), row, "a size that fits memory"))
     }
-}
 
-impl BlockType {
     /// Decodes a row, or several one after the other.
     ///
     /// # Errors

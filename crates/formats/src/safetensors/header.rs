@@ -79,27 +79,19 @@ fn place(file: &str, entries: Vec<(String, Entry)>, start: u64, end: u64) -> Res
     for (name, entry) in entries {
         let field = tensor_field(&name);
         let (from, to) = entry.data_offsets;
-        let bytes = size(file, &field, &entry)?;
-        if from != at || from.checked_add(bytes.1) != Some(to) || to > data {
-            let expected = format_args!("[{at}, {at} + {}] within {data} bytes of data", bytes.1);
-            return Err(Error::malformed(
-                file,
-                format_args!("{field}: data_offsets"),
-                format_args!("[{from}, {to}]"),
-                expected,
-            ));
+        let (block, bytes) = size(file, &field, &entry)?;
+        if from != at || from.checked_add(bytes) != Some(to) || to > data {
+            let expected = format_args!("[{at}, {at} + {bytes}] within {data} bytes of data");
+            let found = format_args!("[{from}, {to}]");
+            return Err(Error::malformed(file, format_args!("{field}: data_offsets"), found, expected));
         }
         at = to;
         let range = (start + from) as usize..(start + to) as usize;
-        tensors.push(TensorInfo { name, block: bytes.0, shape: entry.shape, range });
+        tensors.push(TensorInfo { name, block, shape: entry.shape, range });
     }
     if at != data {
-        return Err(Error::malformed(
-            file,
-            "data",
-            format_args!("{data} bytes"),
-            format_args!("the {at} of all tensors"),
-        ));
+        let expected = format_args!("the {at} of all tensors");
+        return Err(Error::malformed(file, "data", format_args!("{data} bytes"), expected));
     }
     Ok(tensors)
 }
