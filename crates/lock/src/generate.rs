@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 use crate::files::list;
 use crate::hashing::Progress;
 use crate::open::Links;
-use crate::verified::Verified;
+use crate::verified::{Verified, VerifiedFile};
 use crate::{
     Behaviour, Digest, Error, License, Lock, LockedFile, LockedModel, Manifest, ManifestModel, Result, Source,
     digest_of_files,
@@ -25,13 +25,13 @@ pub struct Described {
 }
 
 /// Hashes every file of every model of `manifest`. `describe` is given the open files, whose bytes are the ones that were
-/// hashed, and says what they are.
+/// hashed, and says what they are. A file that is written to in the meantime is an error.
 ///
 /// The same bytes give the same text, on every machine.
 pub fn generate<E>(
     manifest: &Manifest,
     progress: Progress<'_>,
-    mut describe: impl FnMut(&Verified) -> Result<Described, E>,
+    mut describe: impl FnMut(Verified) -> Result<Described, E>,
 ) -> Result<Lock>
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
@@ -41,9 +41,10 @@ where
         let path = manifest.dir().join(&wanted.path);
         let listing = list(name.as_str(), &path, &wanted.include, Links::Refuse)?;
         let (open, files) = Verified::to_lock(name.as_str(), &listing, progress)?;
+        let held = open.files().iter().map(VerifiedFile::try_clone).collect::<Result<Vec<_>>>()?;
         let described =
-            describe(&open).map_err(|error| Error::Describe { model: name.to_string(), source: error.into() })?;
-        open.check_unchanged()?;
+            describe(open).map_err(|error| Error::Describe { model: name.to_string(), source: error.into() })?;
+        held.iter().try_for_each(VerifiedFile::check_unchanged)?;
         models.push(LockedModel {
             name: name.clone(),
             source: Source::Path(wanted.path.clone()),

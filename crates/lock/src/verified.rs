@@ -122,6 +122,13 @@ impl VerifiedFile {
         if now == self.stamp { Ok(()) } else { Err(self.changed()) }
     }
 
+    /// The same open file once more.
+    pub fn try_clone(&self) -> Result<Self> {
+        let file = self.file.try_clone().map_err(|error| self.refuse(error.to_string()))?;
+        let Self { path, size, sha256, stamp, model, .. } = self;
+        Ok(Self { path: path.clone(), file, size: *size, sha256: *sha256, stamp: stamp.clone(), model: model.clone() })
+    }
+
     fn changed(&self) -> Error {
         Error::ChangedWhileRead { model: self.model.clone(), file: self.path.clone() }
     }

@@ -72,7 +72,7 @@ impl Fixture {
 }
 
 /// Takes the bytes of the model for its behaviour, so that every change of a file shows.
-pub(crate) fn describe(model: &Verified) -> Result<Described, Error> {
+pub(crate) fn describe(model: Verified) -> Result<Described, Error> {
     let config = model.files().iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(" ");
     Ok(Described {
         family: "llama".into(),
