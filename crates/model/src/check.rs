@@ -36,7 +36,7 @@ impl Layer {
         within("kv_heads", gqa.kv_heads, WIDTH)?;
         within("head_dim", gqa.head_dim, HEAD_DIM)?;
         within("heads * head_dim", gqa.heads * gqa.head_dim, WIDTH)?;
-        if gqa.heads % gqa.kv_heads != 0 {
+        if !gqa.heads.is_multiple_of(gqa.kv_heads) {
             return Err(Error::invalid("heads", gqa.heads, format!("a multiple of kv_heads, {}", gqa.kv_heads)));
         }
         positive("attention scale", gqa.scale)?;
@@ -53,7 +53,7 @@ impl Layer {
 
 impl Rope {
     fn check(&self, head_dim: usize) -> Result<(), Error> {
-        if self.dim == 0 || self.dim % 2 != 0 || self.dim > head_dim {
+        if self.dim == 0 || !self.dim.is_multiple_of(2) || self.dim > head_dim {
             let expected = format!("even, at least 2 and at most head_dim, {head_dim}");
             return Err(Error::invalid("rotated dimensions", self.dim, expected));
         }
