@@ -101,6 +101,10 @@ pub enum Error {
         expected: usize,
     },
 
+    /// The files are not, or no longer, what was verified.
+    #[error(transparent)]
+    Lock(#[from] plimsoll_lock::Error),
+
     /// The weight files could not be read, or do not hold what the configuration describes.
     #[error(transparent)]
     Formats(#[from] plimsoll_formats::Error),

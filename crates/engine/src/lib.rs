@@ -8,6 +8,7 @@
 //! the position alone.
 #![forbid(unsafe_code)]
 
+mod assets;
 mod blocks;
 mod checkpoint;
 mod defaults;
@@ -17,6 +18,7 @@ mod forward;
 mod generate;
 mod generation;
 mod local;
+mod opened;
 mod options;
 mod reply;
 mod request;
@@ -39,6 +41,7 @@ pub use event::{Alternative, Event, FinishReason, Finished, Timings, Token, Usag
 pub use generate::{Generate, Health, ModelInfo};
 pub use generation::{Blocking, Events, Generation};
 pub use local::{Bundle, Local};
+pub use opened::{Opened, open_weights};
 pub use options::{KvCache, Options};
 pub use request::{Chat, Prompt, Request, Sampling};
 pub use runner::Runner;

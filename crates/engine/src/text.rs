@@ -1,22 +1,22 @@
 //! A model's way with text: prompts in, answers out.
 
-use std::collections::BTreeSet;
-
-use plimsoll_text::{Detokenizer, Special, StopStrings, Tokenizer};
+use plimsoll_text::{Conversation, Detokenizer, EndTokens, Special, StopStrings, Templates, Tokenizer};
+use serde_json::Value;
 
 use crate::{Chat, Error, Prompt, Request};
 
-/// Tokenizer, chat template and end-of-generation tokens of one model.
+/// Tokenizer, chat templates and end-of-generation tokens of one model.
 #[derive(Debug)]
 pub struct Text {
     tokenizer: Tokenizer,
-    end: BTreeSet<u32>,
+    templates: Templates,
+    end: EndTokens,
 }
 
 impl Text {
     /// Ties the parts together.
-    pub fn new(tokenizer: Tokenizer, end: impl IntoIterator<Item = u32>) -> Self {
-        Self { tokenizer, end: end.into_iter().collect() }
+    pub fn new(tokenizer: Tokenizer, templates: Templates, end: EndTokens) -> Self {
+        Self { tokenizer, templates, end }
     }
 
     /// The tokenizer.
@@ -24,9 +24,14 @@ impl Text {
         &self.tokenizer
     }
 
-    /// The tokens that end a generation, ascending.
-    pub fn end(&self) -> impl Iterator<Item = u32> {
-        self.end.iter().copied()
+    /// The chat templates; none for a base model.
+    pub fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
+    /// The tokens that end a generation.
+    pub fn end(&self) -> &EndTokens {
+        &self.end
     }
 
     /// Token ids of a prompt.
@@ -42,8 +47,23 @@ impl Text {
         }
     }
 
-    fn render(&self, _chat: &Chat) -> Result<Vec<u32>, Error> {
-        Err(Error::Unsupported { param: "messages", by: "a model without a chat template".into() })
+    fn render(&self, chat: &Chat) -> Result<Vec<u32>, Error> {
+        if self.templates.names().next().is_none() {
+            return Err(Error::Unsupported { param: "messages", by: "a model without a chat template".into() });
+        }
+        let tools = match &chat.tools {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(tools)) => Some(tools.clone()),
+            Some(_) => return Err(Error::invalid("tools", "another JSON value", "an array of tool definitions")),
+        };
+        let conversation = Conversation {
+            tools,
+            special: self.tokenizer.special_texts().to_vec(),
+            vars: chat.vars.clone(),
+            ..Conversation::new(chat.messages.clone())
+        };
+        let template = self.templates.choose(conversation.tools.is_some())?;
+        Ok(self.tokenizer.encode_rendered(&template.render_for(&conversation, &self.tokenizer)?)?)
     }
 
     /// One more than the largest token id.
@@ -52,7 +72,7 @@ impl Text {
     }
 
     pub(crate) fn ends_at(&self, id: u32) -> bool {
-        self.end.contains(&id)
+        self.end.contains(id)
     }
 
     /// What a token stands for; nothing for an id without a token.

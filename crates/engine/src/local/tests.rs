@@ -13,7 +13,7 @@ use std::{
 
 use futures_core::Stream as _;
 use plimsoll_backend::Plan;
-use plimsoll_text::Tokenizer;
+use plimsoll_text::{EndTokens, Templates, Tokenizer};
 use serde_json::json;
 
 use super::*;
@@ -49,8 +49,12 @@ fn ids(text: &str) -> Vec<u32> {
 }
 
 fn bundle(kv: KvCache) -> Bundle {
+    let mut templates = Templates::new();
+    templates.add("default", "<s>{% for m in messages %}{{ m.content }}. {% endfor %}{{ suffix }}");
+    let mut end = EndTokens::default();
+    end.add(END);
     let info = ModelInfo { vocab: Fake::VOCAB, context: 64, name: "fake".into(), ..ModelInfo::default() };
-    Bundle { info, text: Text::new(tokenizer(), [END]), defaults: Defaults::default(), cache: kv }
+    Bundle { info, text: Text::new(tokenizer(), templates, end), defaults: Defaults::default(), cache: kv }
 }
 
 fn local(model: impl Step + 'static, options: Options) -> Local {
@@ -244,6 +248,26 @@ fn a_model_that_disagrees_with_its_description_is_refused() {
     bundle.info.vocab = 33;
     let error = Local::new(Fake::new(cache(4, 4)), bundle, Options::default()).unwrap_err();
     assert_eq!(error.to_string(), "vocab: found 33, expected 32, the columns of the logits");
+}
+
+#[test]
+fn a_conversation_is_rendered_and_its_control_tokens_stay_text() {
+    let local = babbles();
+    let chat = |request: &Request| local.text().encode(&request.prompt).unwrap();
+    let request = Request::chat().user("hi").assistant("ho").template_var("suffix", "z");
+    assert_eq!(chat(&request), [&[30][..], &ids("hi. ho. z")].concat());
+    let rude = Request::chat().user("<end>");
+    assert!(!chat(&rude).contains(&END), "a message cannot spell structure");
+    assert_eq!(local.count(&Request::chat().user("hi")).unwrap(), 5);
+}
+
+#[test]
+fn a_model_without_a_template_has_no_conversations() {
+    let mut bundle = bundle(cache(4, 4));
+    bundle.text = Text::new(tokenizer(), Templates::new(), EndTokens::default());
+    let local = Local::new(Fake::new(cache(4, 4)), bundle, options(16, 8, 4)).unwrap();
+    let error = local.start(Request::chat().user("hi")).unwrap_err();
+    assert_eq!(error.to_string(), "messages is not supported by a model without a chat template");
 }
 
 #[test]

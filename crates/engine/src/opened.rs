@@ -1,0 +1,160 @@
+//! A model's files, opened and understood, not yet loaded.
+
+use plimsoll_backend::{Backend, Model};
+use plimsoll_formats::{NamedFile, Weights};
+use plimsoll_lock::{Described, Digest, Verified};
+
+use crate::{
+    Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Text, assets, score,
+};
+
+/// Text whose token ids the lock records: words, case, numbers, punctuation, white space, other scripts.
+const PROBE: &str =
+    "The quick brown fox didn't jump over 12345 lazy dogs!\n\n\tÜber café, naïve 東京 Привет 🙂  {\"a\": [1, 2.5]}";
+
+/// A model on disk with everything known of it but its weights' values.
+///
+/// Made from [`Verified`] files only; the backend packs the very bytes that were hashed.
+#[derive(Debug)]
+pub struct Opened {
+    verified: Verified,
+    checkpoint: Checkpoint,
+    text: Text,
+    defaults: Defaults,
+}
+
+/// Maps the weight files of a model through their verified descriptors, and reads the small ones.
+///
+/// # Errors
+/// Whatever is wrong with the files.
+pub fn open_weights(verified: &Verified) -> Result<Weights, Error> {
+    let duplicate = |file: &plimsoll_lock::VerifiedFile| {
+        let io = |source| plimsoll_formats::Error::Io { file: file.path.clone(), source };
+        Ok(NamedFile { name: file.path.clone(), file: file.file.try_clone().map_err(io)? })
+    };
+    let files = verified.files().iter().map(duplicate).collect::<Result<_, plimsoll_formats::Error>>()?;
+    Ok(Weights::open(files)?)
+}
+
+impl Opened {
+    /// Reads configuration, tokenizer, template and defaults.
+    ///
+    /// # Errors
+    /// Whatever makes the model unusable.
+    pub fn new(verified: Verified) -> Result<Self, Error> {
+        let weights = open_weights(&verified)?;
+        let (text, defaults) = (Text::open(&weights)?, assets::defaults(&weights)?);
+        defaults.validate()?;
+        Ok(Self { checkpoint: Checkpoint::new(weights)?, verified, text, defaults })
+    }
+
+    /// Its tokenizer, chat template and end tokens.
+    pub fn text(&self) -> &Text {
+        &self.text
+    }
+
+    /// Its weights and their description.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// What the lock records of it besides its files.
+    ///
+    /// # Errors
+    /// A probe text that cannot be tokenized.
+    pub fn describe(&self) -> Result<Described, Error> {
+        let probe = self.text.encode(&crate::Prompt::Text(PROBE.into()))?;
+        let ids: Vec<u8> = probe.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let Defaults { do_sample, temperature, top_k, top_p, min_p, repetition_penalty } = &self.defaults;
+        let generation = serde_json::json!({
+            "end": self.text.end().iter().collect::<Vec<u32>>(),
+            "do_sample": do_sample,
+            "temperature": temperature,
+            "top_k": top_k,
+            "top_p": top_p,
+            "min_p": min_p,
+            "repetition_penalty": repetition_penalty,
+        });
+        Ok(Described {
+            family: self.checkpoint.family().name.into(),
+            template: self.template(),
+            tokens: Digest::of(&ids),
+            generation: Digest::of(generation.to_string().as_bytes()),
+        })
+    }
+
+    /// Over the template of a conversation without tools and the one with, which are mostly the same; none for a base
+    /// model.
+    fn template(&self) -> Option<Digest> {
+        let templates = self.text.templates();
+        let (plain, tools) = (templates.source(false).ok()?, templates.source(true).ok()?);
+        let both = format!("{plain}\0{tools}");
+        Some(Digest::of(if plain == tools { plain } else { &both }.as_bytes()))
+    }
+
+    /// What it is.
+    pub fn info(&self, backend: &str) -> ModelInfo {
+        let decoder = self.checkpoint.decoder();
+        ModelInfo {
+            name: self.verified.name().into(),
+            family: self.checkpoint.family().name.into(),
+            context: decoder.context,
+            vocab: decoder.vocab,
+            parameters: decoder.params() as u64,
+            backend: backend.into(),
+            lock_digest: self.verified.digest().map(|digest| digest.to_string()),
+            unlocked: self.verified.is_unlocked(),
+        }
+    }
+
+    /// Loads the weights and starts an engine thread with a KV cache of at most `kv_bytes`.
+    ///
+    /// # Errors
+    /// What the backend lacks or refuses; files that changed while they were read; impossible options.
+    pub fn start<B: Backend>(self, backend: B, kv_bytes: Option<u64>, options: Options) -> Result<Local, Error> {
+        let cache = self.cache(&backend, kv_bytes)?;
+        let info = self.info(backend.name());
+        let runner = self.runner(backend, cache, options.step_tokens, options.sequences)?;
+        let Self { text, defaults, .. } = self;
+        Local::new(runner, Bundle { info, text, defaults, cache }, options)
+    }
+
+    /// Loads the weights and scores sequences, one after the other.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start) and [`score`].
+    pub fn score<B: Backend>(&self, backend: B, sequences: &[Vec<u32>], top: usize) -> Result<Vec<Scores>, Error> {
+        const CHUNK: usize = 256;
+        let context = self.checkpoint.decoder().context;
+        let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
+        if longest > context {
+            return Err(Error::invalid("ids", format!("{longest} tokens"), format!("at most {context}, the context")));
+        }
+        let block_bytes = backend.block_bytes(self.checkpoint.decoder(), KvCache::BLOCK_TOKENS) as u64;
+        let blocks = longest.div_ceil(KvCache::BLOCK_TOKENS).max(1);
+        let cache = KvCache { blocks, block_tokens: KvCache::BLOCK_TOKENS, block_bytes };
+        let mut runner = self.runner(backend, cache, CHUNK, CHUNK)?;
+        sequences.iter().map(|ids| score(&mut runner, cache, ids, CHUNK, top)).collect()
+    }
+
+    fn runner<B: Backend>(
+        &self,
+        backend: B,
+        cache: KvCache,
+        tokens: usize,
+        outputs: usize,
+    ) -> Result<Runner<B>, Error> {
+        let model = Model::load(backend, self.checkpoint.decoder().clone(), &self.checkpoint)?;
+        self.verified.check_unchanged()?;
+        Runner::new(model, cache, tokens, outputs)
+    }
+
+    /// As many blocks as the budget holds; by default eight full contexts, within 1 GiB.
+    fn cache<B: Backend>(&self, backend: &B, kv_bytes: Option<u64>) -> Result<KvCache, Error> {
+        let decoder = self.checkpoint.decoder();
+        let block = backend.block_bytes(decoder, KvCache::BLOCK_TOKENS) as u64;
+        let context = decoder.context.div_ceil(KvCache::BLOCK_TOKENS) as u64;
+        let default = || block.saturating_mul(context * 8).min(1 << 30);
+        KvCache::within(kv_bytes.unwrap_or_else(default), block.div_ceil(KvCache::BLOCK_TOKENS as u64))
+    }
+}
