@@ -5,8 +5,9 @@
 mod codebook;
 mod float;
 mod k;
-mod k_encode;
 mod linear;
+mod q4_k_search;
+mod q6_k_search;
 
 use std::fmt;
 
@@ -65,9 +66,9 @@ table! {
     Q8_0   8   32  34  linear::decode_q8_0,     Some(linear::encode_q8_0);
     Q2_K   10  256 84  k::decode_q2_k,          None;
     Q3_K   11  256 110 k::decode_q3_k,          None;
-    Q4_K   12  256 144 k::decode_q4_k,          Some(k_encode::encode_q4_k);
+    Q4_K   12  256 144 k::decode_q4_k,          Some(q4_k_search::encode);
     Q5_K   13  256 176 k::decode_q5_k,          None;
-    Q6_K   14  256 210 k::decode_q6_k,          Some(k_encode::encode_q6_k);
+    Q6_K   14  256 210 k::decode_q6_k,          Some(q6_k_search::encode);
     IQ4_NL 20  32  18  codebook::decode_iq4_nl, None;
     IQ4_XS 23  256 136 codebook::decode_iq4_xs, None;
     MXFP4  39  32  17  codebook::decode_mxfp4,  None;
