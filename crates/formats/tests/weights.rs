@@ -92,6 +92,19 @@ fn a_safetensors_file_with_its_assets() {
 }
 
 #[test]
+fn assets_are_small() {
+    let large = tempfile::tempfile().unwrap();
+    large.set_len((64 << 20) + 1).unwrap();
+    let files =
+        vec![named("m.gguf", &split(0, 0, 1, &["a"])), NamedFile { name: "tokenizer.json".into(), file: large }];
+    let message = Weights::open(files).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "tokenizer.json: size in bytes: found more, expected at most 67108864 for a file without weights"
+    );
+}
+
+#[test]
 fn a_tensor_without_values_may_have_any_other_dimension() {
     let header = r#"{"t": {"dtype": "F32", "shape": [9223372036854775808, 4, 0], "data_offsets": [0, 0]}}"#;
     let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
