@@ -1,4 +1,20 @@
-//! Forward pass, paged cache, scheduler, sampling and Generate.
+//! The engine: from a request to a stream of events, over any backend.
+//!
+//! A [`Request`] becomes token ids ([`Text`]) and waits in a bounded queue ([`Local`]). One thread owns the model. Before
+//! each step its scheduler drops what was cancelled, admits what fits the KV cache and plans a ragged batch; the
+//! [`Step`] computes it; each sequence that has come to its end gets one more token, which its reader sees as
+//! [`Event`]s of a [`Generation`].
+//!
+//! | to change | look in |
+//! |---|---|
+//! | what a request may say, and its ranges | `request.rs`, `validate.rs`, `defaults.rs` |
+//! | how a token is chosen | `sampler/` |
+//! | who computes what in a step | `scheduler.rs` |
+//! | who holds which cache block, and what is shared | `blocks.rs` |
+//! | what a reader sees, and when an answer ends | `reply.rs`, `text.rs`, `event.rs` |
+//! | threads, queues, cancellation | `thread.rs`, `generation.rs` |
+//! | the mathematics of a step | `forward.rs`, `runner.rs` |
+//! | what is read from a model's files | `opened.rs`, `checkpoint.rs`, `assets.rs` |
 //!
 //! # Sampling
 //!
