@@ -95,7 +95,7 @@ fn check_agreement(locked: &LockedModel, manifest: &Manifest) -> Result<()> {
     }
 }
 
-/// The file `name` in `start` or the nearest folder above it.
-pub fn find_upwards(start: &Path, name: &str) -> Option<PathBuf> {
-    start.ancestors().map(|dir| dir.join(name)).find(|file| file.is_file())
+/// `start` or the nearest folder above it that has a file of one of these names.
+pub fn find_upwards<'a>(start: &'a Path, names: &[&str]) -> Option<&'a Path> {
+    start.ancestors().find(|dir| names.iter().any(|name| dir.join(name).is_file()))
 }

@@ -219,7 +219,8 @@ fn a_lock_is_replaced_whole() {
 #[test]
 fn files_are_found_from_folders_below() {
     let fixture = Fixture::locked();
-    let found = find_upwards(&fixture.path("m/a"), "models.lock").unwrap();
-    assert_eq!(found, fixture.path("models.lock"));
-    assert_eq!(find_upwards(&fixture.path("m/a"), "no-such-file.lock"), None);
+    let below = fixture.path("m/a");
+    assert_eq!(find_upwards(&below, &["models.lock"]), Some(fixture.dir.path()));
+    assert_eq!(find_upwards(&below, &["models.lock", "LICENSE"]), Some(below.as_path()));
+    assert_eq!(find_upwards(&below, &["no-such-file.lock"]), None);
 }

@@ -1,0 +1,7 @@
+//! The built binary, on a small model in a folder of its own.
+
+mod answers;
+mod fixture;
+mod lock;
+mod text;
+mod usage;
