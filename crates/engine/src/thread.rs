@@ -110,6 +110,11 @@ impl Status {
         Health { waiting: self.waiting.load(Ordering::Relaxed), ..self.lock().clone() }
     }
 
+    /// The engine has been dropped.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
     /// Why the thread answers no more.
     pub(crate) fn ended(&self) -> Error {
         match &self.lock().failed {
@@ -144,7 +149,7 @@ fn serve<K: Sink>(mut model: impl Step, mut scheduler: Scheduler<K>, jobs: &Rece
             scheduler.add(job);
         }
         jobs.try_iter().for_each(|job| scheduler.add(job));
-        if status.stopping.load(Ordering::Relaxed) {
+        if status.stopping() {
             return;
         }
         // After a panic neither the model nor the scheduler is used again.

@@ -377,8 +377,12 @@ fn dropping_the_engine_ends_everything_and_returns_its_memory() {
     let mut running = local.start(Request::ids([1]).ignore_eos()).unwrap().blocking();
     let waiting = local.start(Request::ids([1])).unwrap();
     assert!(matches!(running.next(), Some(Ok(Event::Prefill { .. }))));
-    (0..100).for_each(|_| permit.send(()).unwrap());
-    drop(local);
+    let status = local.thread.status().clone();
+    let dropper = thread::spawn(move || drop(local));
+    eventually(|| status.stopping());
+    assert!(alive.upgrade().is_some(), "in the middle of a step");
+    permit.send(()).unwrap();
+    dropper.join().unwrap();
     assert!(alive.upgrade().is_none());
     assert!(matches!(running.last(), Some(Err(Error::Stopped))));
     assert!(matches!(read(waiting).end, Err(Error::Stopped)));
