@@ -158,16 +158,16 @@ impl<'a> File<'a> {
         vocabulary
     }
 
-    /// Control and unknown tokens are special, user-defined ones are not; runs of spaces are left to the merges.
-    fn added(&self) -> Vec<Added> {
+    /// Control and unknown tokens are special, user-defined ones are not; SentencePiece makes runs of spaces by merges.
+    fn added(&self, spelling: Spelling) -> Vec<Added> {
         let added = self.texts().filter_map(|(text, id, kind)| {
             let special = match kind {
                 TokenKind::Control | TokenKind::Unknown => true,
                 TokenKind::UserDefined => false,
                 _ => return None,
             };
-            let empty = text.trim_matches([' ', SPACE]).is_empty();
-            (!empty).then(|| Added { id, token: AddedToken::from(text, special).normalized(false) })
+            let spaces = spelling == Spelling::SentencePiece && text.trim_matches([' ', SPACE]).is_empty();
+            (!spaces).then(|| Added { id, token: AddedToken::from(text, special).normalized(false) })
         });
         added.collect()
     }
@@ -181,7 +181,7 @@ impl<'a> File<'a> {
             model: ModelWrapper::BPE(model),
             normalizer: form.normalizer,
             steps: form.steps,
-            added: self.added(),
+            added: self.added(form.spelling),
             vocabulary: self.vocabulary(form.spelling),
             spelling: form.spelling,
             strip_space: form.strip_space,

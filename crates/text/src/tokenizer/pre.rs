@@ -115,7 +115,8 @@ const TABLE: [Pre; 14] = [
     Pre { names: &["llama-bpe", "llama3", "llama-v3", "pixtral", "falcon3", "falcon-h1", "lfm2"], patterns: &[LLAMA3],
           ignore_merges: true, add_bos: true, ..DEFAULT },
     Pre { names: &["qwen2", "deepseek-r1-qwen"], patterns: &[QWEN2], nfc: true, ..DEFAULT },
-    Pre { names: &["qwen35"], patterns: &[QWEN35], nfc: true, ..DEFAULT },
+    // transformers normalizes to NFC here too; llama.cpp's vectors hold decomposed characters as they are.
+    Pre { names: &["qwen35"], patterns: &[QWEN35], ..DEFAULT },
     Pre { names: &["glm4", "glm5"], patterns: &[LLAMA3], ignore_merges: true, ..DEFAULT },
     Pre { names: &["chatglm-bpe"], patterns: &[LLAMA3], ..DEFAULT },
     Pre { names: &["deepseek-v3"], patterns: &DEEPSEEK_V3, ..DEFAULT },
