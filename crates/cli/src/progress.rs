@@ -19,7 +19,10 @@ impl Bytes {
 
     /// To be handed to whoever counts.
     pub(crate) fn set(&self, done: u64, total: u64) {
-        self.0.set_length(total);
+        // Setting a length draws at once, setting a position only now and then.
+        if self.0.length() != Some(total) {
+            self.0.set_length(total);
+        }
         self.0.set_position(done);
     }
 }

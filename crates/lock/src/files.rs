@@ -1,6 +1,6 @@
 //! Which files belong to a model.
 
-use std::fs;
+use std::fs::{self, DirEntry, FileType};
 use std::path::{Path, PathBuf};
 
 use crate::manifest::parent;
@@ -49,42 +49,49 @@ fn walk(model: &str, root: &Path, include: &[Glob], links: Links) -> Result<Vec<
     while let Some((dir, prefix)) = dirs.pop() {
         for entry in fs::read_dir(&dir).map_err(Error::io(&dir))? {
             let entry = entry.map_err(Error::io(&dir))?;
-            let name = entry.file_name();
-            if name.as_encoded_bytes().starts_with(b".") {
-                continue;
-            }
-            let lossy = format!("{prefix}{}", name.to_string_lossy());
-            let refuse = |reason: &str| Err(Error::file(model, &lossy, reason));
             let kind = entry.file_type().map_err(Error::io(entry.path()))?;
+            let path = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             if kind.is_dir() {
-                dirs.push((entry.path(), format!("{lossy}/")));
+                dirs.push((entry.path(), format!("{path}/")));
                 continue;
             }
-            if name.to_str().is_none() {
-                return refuse("its name is not UTF-8");
-            }
-            let path: FilePath = lossy.parse().map_err(|reason: String| Error::file(model, &lossy, reason))?;
-            if !include.is_empty() && !include.iter().any(|pattern| pattern.matches(&path)) {
-                continue;
-            }
-            match links {
-                Links::Refuse if kind.is_symlink() => {
-                    return refuse("is a symbolic link; copy the file, or leave it out by `include`");
-                }
-                Links::Refuse if !kind.is_file() => return refuse("is not a regular file"),
-                Links::Follow if !entry.path().is_file() => continue,
-                _ => files.push(path),
-            }
+            let file = take(&entry, kind, &path, include, links).map_err(|reason| Error::file(model, &path, reason))?;
+            files.extend(file);
             if files.len() > MAX_FILES {
-                return Err(Error::NoFiles {
-                    model: model.into(),
-                    path: root.into(),
-                    reason: format!("holds more than {MAX_FILES} files; is this the folder of one model?"),
-                });
+                let reason = format!("holds more than {MAX_FILES} files; is this the folder of one model?");
+                return Err(Error::NoFiles { model: model.into(), path: root.into(), reason });
             }
         }
     }
     Ok(files)
+}
+
+/// Whether an entry that is no folder belongs to the model; an error if it would but cannot.
+fn take(
+    entry: &DirEntry,
+    kind: FileType,
+    path: &str,
+    include: &[Glob],
+    links: Links,
+) -> Result<Option<FilePath>, String> {
+    if entry.file_name().to_str().is_none() {
+        return Err("its name is not UTF-8".into());
+    }
+    let path: FilePath = path.parse()?;
+    if !include.is_empty() && !include.iter().any(|pattern| pattern.matches(&path)) {
+        return Ok(None);
+    }
+    match links {
+        Links::Refuse if kind.is_symlink() => {
+            Err("is a symbolic link; copy the file, or leave it out by `include`".into())
+        }
+        Links::Refuse if !kind.is_file() => Err("is not a regular file".into()),
+        Links::Follow if !entry.path().is_file() => Ok(None),
+        _ => Ok(Some(path)),
+    }
 }
 
 fn file_and_siblings(model: &str, path: &Path) -> Result<Vec<FilePath>> {

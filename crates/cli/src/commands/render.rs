@@ -23,7 +23,7 @@ pub(crate) fn run(global: &Global, args: &RenderArgs) -> Result<()> {
         None => {
             let model = open_model(global, &args.model)?;
             let text = Text::open(&plimsoll::open_weights(&model)?)?;
-            conversation.special = text.tokenizer().special_texts().to_vec();
+            conversation.special = text.tokenizer()?.special_texts().to_vec();
             (text.templates().choose(conversation.tools.is_some())?, model.is_unlocked())
         }
     };

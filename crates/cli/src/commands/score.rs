@@ -20,7 +20,7 @@ pub(crate) fn run(global: &Global, args: &ScoreArgs) -> Result<()> {
         Some(ids) => (ids.clone(), None),
         None => {
             let bytes = input::text(args.text.as_deref())?;
-            (opened.text().tokenizer().encode_bytes(&bytes, Special::PROMPT)?, Some(bytes.len()))
+            (opened.text().tokenizer()?.encode_bytes(&bytes, Special::PROMPT)?, Some(bytes.len()))
         }
     };
     let scores = Device::Auto.score(&opened, &[ids], args.top)?;

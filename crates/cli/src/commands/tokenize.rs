@@ -16,10 +16,10 @@ pub(crate) fn run(global: &Global, args: &TokenizeArgs) -> Result<()> {
     let bytes = input::text(args.text.as_deref())?;
     if args.decode {
         let ids = input::ids(&input::utf8("token ids", bytes)?)?;
-        return decode(global, text.tokenizer(), &ids, args.no_special, model.is_unlocked());
+        return decode(global, text.tokenizer()?, &ids, args.no_special, model.is_unlocked());
     }
     let special = if args.no_special { Special::TEMPLATE } else { Special::PROMPT };
-    let ids = text.tokenizer().encode_bytes(&bytes, special)?;
+    let ids = text.tokenizer()?.encode_bytes(&bytes, special)?;
     if global.json {
         return output::json(&json!({ "ids": ids, "unlocked": model.is_unlocked() }));
     }
