@@ -1,5 +1,5 @@
 //! Dropping a generation cancels it, also in the middle of its prompt; its cache is free for others at once.
-use plimsoll::{Engine, Event, Generate, Request};
+use plimsoll::{Engine, Event, Request};
 
 fn main() -> plimsoll::Result<()> {
     let model = Engine::from_lock("models.lock")?.load("default")?;

@@ -15,24 +15,26 @@ impl Text {
     /// Reads what the files say: the keys of a GGUF (one with a vocabulary alone will do), or the files of Hugging Face.
     ///
     /// # Errors
-    /// [`Error::Text`] for a tokenizer that is missing, not sound or of an unknown kind.
+    /// [`Error::Text`] for a tokenizer that is not sound or of an unknown kind. One that is missing is an error when it is needed.
     pub fn open(weights: &Weights) -> Result<Self, Error> {
         match weights.metadata() {
-            Some(metadata) => {
-                let tokenizer = Tokenizer::from_gguf(metadata)?;
-                let end = EndTokens::new(&tokenizer);
-                Ok(Self::new(tokenizer, Templates::from_gguf(metadata)?, end))
-            }
+            Some(metadata) => open_gguf(metadata),
             None => open_hugging_face(weights),
         }
     }
 }
 
+fn open_gguf(metadata: &Metadata) -> Result<Text, Error> {
+    let there = ["tokenizer.ggml.model", "tokenizer.ggml.tokens"].iter().any(|key| metadata.get(key).is_some());
+    let tokenizer = there.then(|| Tokenizer::from_gguf(metadata)).transpose()?;
+    let end = tokenizer.as_ref().map(EndTokens::new).unwrap_or_default();
+    Ok(Text::new(tokenizer, Templates::from_gguf(metadata)?, end))
+}
+
 fn open_hugging_face(weights: &Weights) -> Result<Text, Error> {
-    let missing = || plimsoll_formats::Error::Files { found: "no tokenizer".into(), expected: TOKENIZER.into() };
     let config = weights.asset(TOKENIZER_CONFIG);
-    let tokenizer = Tokenizer::from_hf(weights.asset(TOKENIZER).ok_or_else(missing)?, config)?;
-    let mut end = EndTokens::new(&tokenizer);
+    let tokenizer = weights.asset(TOKENIZER).map(|json| Tokenizer::from_hf(json, config)).transpose()?;
+    let mut end = tokenizer.as_ref().map(EndTokens::new).unwrap_or_default();
     for file in ["config.json", "generation_config.json"] {
         if let Some(bytes) = weights.asset(file) {
             end.add_config(file, bytes)?;

@@ -26,6 +26,9 @@ impl Checkpoint {
     /// [`Error::Model`] for a configuration that describes no model this build runs; [`Error::Formats`] where
     /// configuration and tensors disagree.
     pub fn new(weights: Weights) -> Result<Self, Error> {
+        if weights.names().next().is_none() {
+            return Err(FormatError::Files { found: "no tensors".into(), expected: "those of a model".into() }.into());
+        }
         let (family, mut decoder) = describe(&weights)?;
         let names = family.names(weights.container());
         decoder.tied_embeddings = weights.get(&names.name(Part::Head.global())?).is_none();

@@ -101,6 +101,12 @@ pub enum Error {
         expected: usize,
     },
 
+    /// Text was given to, or wanted from, a model that came without a tokenizer.
+    #[error(
+        "tokenizer: found none, expected tokenizer.json or a GGUF with tokenizer.ggml.tokens; token ids work without"
+    )]
+    NoTokenizer,
+
     /// The files are not, or no longer, what was verified.
     #[error(transparent)]
     Lock(#[from] plimsoll_lock::Error),

@@ -112,6 +112,7 @@ impl Opened {
     /// # Errors
     /// What the backend lacks or refuses; files that changed while they were read; impossible options.
     pub fn start<B: Backend>(self, backend: B, kv_bytes: Option<u64>, options: Options) -> Result<Local, Error> {
+        options.validate()?;
         let cache = self.cache(&backend, kv_bytes)?;
         let info = self.info(backend.name());
         let runner = self.runner(backend, cache, options.step_tokens, options.sequences)?;

@@ -17,6 +17,9 @@ use crate::{Error, gguf};
 /// Largest file that holds no weights, in bytes (64 MiB).
 const MAX_ASSET: u64 = 64 << 20;
 
+/// The file that makes a folder without weights worth opening.
+const TOKENIZER: &str = "tokenizer.json";
+
 /// An open file of a checkpoint.
 #[derive(Debug)]
 pub struct NamedFile {
@@ -47,7 +50,8 @@ struct Entry {
 
 impl Weights {
     /// Opens the files of one checkpoint: `*.gguf` (one, or all splits of one model), or `*.safetensors` (one, or the
-    /// shards that `model.safetensors.index.json` names; others are ignored). Every other file becomes an asset.
+    /// shards that `model.safetensors.index.json` names; others are ignored). Every other file becomes an asset. No weights
+    /// at all will do where there is a `tokenizer.json`.
     ///
     /// # Errors
     /// [`Error::Files`] if the files do not make up one checkpoint of one container; whatever a header's check finds;
@@ -68,6 +72,7 @@ impl Weights {
         match (ggufs.is_empty(), shards.is_empty()) {
             (false, true) => open_gguf(ggufs, assets),
             (true, false) => open_safetensors(shards, assets),
+            (true, true) if assets.contains_key(TOKENIZER) => Ok(tokenizer_alone(assets)),
             (true, true) => Err(Error::files("no weights", "*.gguf or *.safetensors files")),
             (false, false) => Err(Error::files("both *.gguf and *.safetensors files", "one of the two")),
         }
@@ -106,6 +111,11 @@ impl Weights {
     pub fn asset(&self, name: &str) -> Option<&[u8]> {
         self.assets.get(name).map(Vec::as_slice)
     }
+}
+
+/// A tokenizer without a model, as a GGUF with a vocabulary alone is one: good for tokenizing and rendering.
+fn tokenizer_alone(assets: HashMap<String, Vec<u8>>) -> Weights {
+    Weights { container: Container::Safetensors, metadata: None, maps: Vec::new(), tensors: IndexMap::new(), assets }
 }
 
 /// Reads a whole small file, whatever the descriptor's position.

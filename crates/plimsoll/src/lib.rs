@@ -4,7 +4,7 @@
 //! `Arc<dyn `[`Generate`]`>`. Which family, which container and which device are behind it is no business of the caller.
 //!
 //! ```no_run
-//! use plimsoll::{Engine, Event, Generate, Request};
+//! use plimsoll::{Engine, Event, Request};
 //!
 //! fn main() -> plimsoll::Result<()> {
 //!     let model = Engine::from_lock("models.lock")?.load("default")?;

@@ -40,7 +40,7 @@ fn plain(width: usize, heads: usize, kv_heads: usize, head_dim: usize, inner: us
     Decoder {
         vocab: 99,
         width,
-        context: 64,
+        context: 96,
         layers: vec![layer; 2],
         norm,
         tied_embeddings: false,

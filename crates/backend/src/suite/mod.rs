@@ -12,8 +12,8 @@ pub use cases::{Case, cases};
 pub use weights::{RandomWeights, Rng};
 
 /// Tokens per step at most, in the suite's plans.
-const ROWS: usize = 64;
-const CACHE: CacheShape = CacheShape { blocks: 24, block: 8 };
+const ROWS: usize = 160;
+const CACHE: CacheShape = CacheShape { blocks: 48, block: 8 };
 
 /// How far a backend may be from the reference.
 #[derive(Clone, Copy, Debug)]
@@ -112,33 +112,48 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
 
 /// One sequence's logits do not depend on how it is cut into chunks, on its neighbours or on copied blocks.
 pub fn check_batches<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
-    const LEN: usize = 30;
+    const LEN: usize = 70;
     let mut bench = Bench::new(backend, case);
     let mut rng = Rng::new(11);
     let tokens: Vec<u32> = (0..LEN).map(|_| rng.below(case.decoder.vocab) as u32).collect();
-    let table = [3, 0, 9, 4];
-    let step = |start: usize, len: usize, table: &[u32]| Plan {
+    let step = |start: usize, len: usize, block_table: &[u32]| Plan {
         tokens: tokens[start..start + len].to_vec(),
-        sequences: vec![Sequence { start, len, block_table: table.to_vec() }],
+        sequences: vec![Sequence { start, len, block_table: block_table.to_vec() }],
         outputs: (0..len as u32).collect(),
     };
+    let table = [3, 0, 9, 4, 12, 7, 1, 20, 15];
     let alone = bench.logits(&step(0, LEN, &table));
-    for chunk in [1, 7] {
+    for chunk in [1, 7, 64] {
         let starts = (0..LEN).step_by(chunk);
         let chunked = starts.flat_map(|start| bench.logits(&step(start, chunk.min(LEN - start), &table)));
         near(case.name, "chunks", &chunked.collect::<Vec<_>>(), &alone, tolerance.batch);
     }
-    let mut beside = ragged_steps(case.decoder.vocab).swap_remove(0);
-    let offset = beside.tokens.len();
-    let own = step(0, LEN, &[20, 21, 22, 23]);
-    beside.tokens.extend(&own.tokens);
-    beside.sequences.extend(own.sequences);
-    beside.outputs = (offset as u32..(offset + LEN) as u32).collect();
+    let own: Vec<u32> = (39..48).collect();
+    let beside = beside_seven(step(0, LEN, &own), case.decoder.vocab, &mut rng);
     near(case.name, "neighbours", &bench.logits(&beside), &alone, tolerance.batch);
-    // The last block again, behind a copy of the blocks before it.
-    bench.model.copy_blocks(&mut bench.cache, &[(20, 1), (21, 2), (22, 5)]).expect("copy");
-    let last = bench.logits(&step(24, LEN - 24, &[1, 2, 5, 6]));
-    near(case.name, "copied blocks", &last, &alone[24 * case.decoder.vocab..], tolerance.batch);
+    // The last positions again, behind copies of the blocks before them.
+    let copies: Vec<(u32, u32)> = own[..8].iter().map(|block| (*block, block - 20)).collect();
+    bench.model.copy_blocks(&mut bench.cache, &copies).expect("copy");
+    let copied: Vec<u32> = copies.iter().map(|(_, to)| *to).chain([0]).collect();
+    let last = bench.logits(&step(64, LEN - 64, &copied));
+    near(case.name, "copied blocks", &last, &alone[64 * case.decoder.vocab..], tolerance.batch);
+}
+
+/// The plan of one sequence with seven others of unequal lengths before it; only its own logits are wanted.
+fn beside_seven(own: Plan, vocab: usize, rng: &mut Rng) -> Plan {
+    let mut plan = Plan::default();
+    let mut block = 0;
+    for len in [1_usize, 17, 9, 5, 2, 30, 11] {
+        plan.tokens.extend((0..len).map(|_| rng.below(vocab) as u32));
+        let blocks = len.div_ceil(CACHE.block) as u32;
+        plan.sequences.push(Sequence { start: 0, len, block_table: (block..block + blocks).collect() });
+        block += blocks;
+    }
+    let first = plan.tokens.len() as u32;
+    plan.outputs = own.outputs.iter().map(|row| first + row).collect();
+    plan.tokens.extend(own.tokens);
+    plan.sequences.extend(own.sequences);
+    plan
 }
 
 /// Two steps of three sequences: prefill chunks of unequal lengths, then one decodes while others go on.

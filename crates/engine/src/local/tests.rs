@@ -54,7 +54,7 @@ fn bundle(kv: KvCache) -> Bundle {
     let mut end = EndTokens::default();
     end.add(END);
     let info = ModelInfo { vocab: Fake::VOCAB, context: 64, name: "fake".into(), ..ModelInfo::default() };
-    Bundle { info, text: Text::new(tokenizer(), templates, end), defaults: Defaults::default(), cache: kv }
+    Bundle { info, text: Text::new(Some(tokenizer()), templates, end), defaults: Defaults::default(), cache: kv }
 }
 
 fn local(model: impl Step + 'static, options: Options) -> Local {
@@ -264,7 +264,7 @@ fn a_conversation_is_rendered_and_its_control_tokens_stay_text() {
 #[test]
 fn a_model_without_a_template_has_no_conversations() {
     let mut bundle = bundle(cache(4, 4));
-    bundle.text = Text::new(tokenizer(), Templates::new(), EndTokens::default());
+    bundle.text = Text::new(Some(tokenizer()), Templates::new(), EndTokens::default());
     let local = Local::new(Fake::new(cache(4, 4)), bundle, options(16, 8, 4)).unwrap();
     let error = local.start(Request::chat().user("hi")).unwrap_err();
     assert_eq!(error.to_string(), "messages is not supported by a model without a chat template");
