@@ -136,6 +136,11 @@ fn endless_templates_end() {
         doubling("{% set ns.x = [ns.x, ns.x] %}") + "{{ ns.x == [ns.x, ns.x] }}",
         doubling("{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}"),
         format!("{{% set x %}}{{% for i in range(99999) %}}{}{{% endfor %}}{{% endset %}}", "y".repeat(60_000)),
+        "{% set x = ['a' * 5000000] * 99999 %}{{ x }}".to_owned(),
+        "{% set x = ['a' * 5000000] * 99999 %}{{ x|tojson }}".to_owned(),
+        "{% set x = ['a' * 5000000] * 99999 %}{{ x|join }}".to_owned(),
+        "{% set x = ['a' * 5000000] * 99999 %}{{ x == x }}".to_owned(),
+        "{% set x = namespace(y=['a' * 5000000] * 99999) %}{{ x }}".to_owned(),
         "{% set ns = namespace(x=[]) %}{% for i in range(99999) %}{% set ns.x = [ns.x] %}{% endfor %}".to_owned(),
         "{% set ns = namespace(x=1) %}{% for i in range(99999) %}{% set ns.x = namespace(x=ns.x) %}{% endfor %}"
             .to_owned(),

@@ -4,8 +4,8 @@ use minijinja::Value;
 use serde_json::{Map, Value as Json};
 
 use super::clock::LocalTime;
+use super::given::{list, to_value};
 use super::globals::strftime_now;
-use super::json::to_value;
 use super::rendered::Marks;
 use crate::error::Error;
 
@@ -41,8 +41,8 @@ impl Conversation {
     /// The variables of the template, with control tokens in the user's values marked where `marks` are given.
     pub(super) fn context(&self, marks: Option<&Marks>) -> Result<Value, Error> {
         let mark = |json: &Json| marks.map_or_else(|| to_value(json), |marks| to_value(&marks.mark(json)));
-        let list = |items: &Option<Vec<Json>>| -> Value {
-            items.as_ref().map_or_else(|| Value::from(()), |items| items.iter().map(mark).collect::<Vec<_>>().into())
+        let given = |items: &Option<Vec<Json>>| -> Value {
+            items.as_ref().map_or_else(|| Value::from(()), |items| list(items.iter().map(mark).collect()))
         };
         let mut messages = Vec::new();
         for (index, message) in self.messages.iter().enumerate() {
@@ -50,9 +50,9 @@ impl Conversation {
         }
         let mut context: Vec<(String, Value)> = vec![
             ("strftime_now".to_owned(), strftime_now(self.now)),
-            ("messages".to_owned(), messages.into()),
-            ("tools".to_owned(), list(&self.tools)),
-            ("documents".to_owned(), list(&self.documents)),
+            ("messages".to_owned(), list(messages)),
+            ("tools".to_owned(), given(&self.tools)),
+            ("documents".to_owned(), given(&self.documents)),
             ("add_generation_prompt".to_owned(), self.add_generation_prompt.into()),
         ];
         context.extend(self.special.iter().map(|(name, text)| (name.clone(), Value::from(text.as_str()))));

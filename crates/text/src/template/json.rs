@@ -1,4 +1,4 @@
-//! The `tojson` filter of transformers, which is `json.dumps`, and JSON values as template values.
+//! The `tojson` filter of transformers, which is `json.dumps`.
 
 use std::fmt::{self, Write};
 
@@ -8,24 +8,6 @@ use minijinja::{Error, ErrorKind, State, Value};
 use super::args::{Args, Given};
 use super::limits::{MAX_DEPTH, charge, charge_tree};
 use super::python::float;
-
-/// A JSON value as the template sees it; maps keep their order.
-pub(super) fn to_value(json: &serde_json::Value) -> Value {
-    match json {
-        serde_json::Value::Null => Value::from(()),
-        serde_json::Value::Bool(flag) => Value::from(*flag),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => Value::from(number),
-            (None, Some(number)) => Value::from(number),
-            (None, None) => Value::from(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => Value::from(text.as_str()),
-        serde_json::Value::Array(items) => items.iter().map(to_value).collect::<Vec<_>>().into(),
-        serde_json::Value::Object(entries) => {
-            Value::from_pairs(entries.iter().map(|(key, value)| (Value::from(key.as_str()), to_value(value))))
-        }
-    }
-}
 
 /// `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 pub(super) fn tojson(state: &mut State<'_, '_>, value: &Value, args: Given) -> Result<Value, Error> {

@@ -3,8 +3,10 @@
 //! minijinja counts instructions; one instruction can still double a string. So every operator, filter, method and
 //! print pays for the bytes it reads and makes out of one budget, which also bounds memory.
 
-use minijinja::value::ValueKind;
+use minijinja::value::ObjectRepr;
 use minijinja::{Error, ErrorKind, State, Value};
+
+use super::given::is_given;
 
 /// Instructions of one rendering.
 pub(super) const FUEL: u64 = 10_000_000;
@@ -15,8 +17,11 @@ const WORK: u64 = 256 << 20;
 /// Levels of lists and maps inside each other.
 pub(super) const MAX_DEPTH: usize = 200;
 
-/// Cost of visiting a list or map, and of each of its elements.
-const VISIT: usize = 8;
+/// Bytes that an element of a list or map takes, about.
+const ELEMENT: usize = 16;
+
+/// Cost of going through a list or map, which takes as long as copying so many bytes.
+const VISIT: usize = 32;
 
 struct Work {
     left: u64,
@@ -39,54 +44,46 @@ pub(super) fn charge(state: &mut State<'_, '_>, bytes: usize) -> Result<(), Erro
     Ok(())
 }
 
-/// What a value costs to read or copy, its elements not included.
-fn size(value: &Value) -> usize {
-    match value.as_str() {
-        Some(text) => text.len(),
-        None if value.as_object().is_some() => VISIT.saturating_mul(value.len().unwrap_or(1).saturating_add(1)),
-        None => 1,
-    }
-}
-
-/// Pays for reading values.
+/// Pays for reading values; lists and maps are read by reference.
 pub(super) fn charge_all(state: &mut State<'_, '_>, values: &[Value]) -> Result<(), Error> {
-    charge(state, values.iter().map(size).fold(values.len(), usize::saturating_add))
+    let lengths = values.iter().filter_map(|value| value.as_str().map(str::len));
+    charge(state, lengths.fold(values.len(), usize::saturating_add))
 }
 
 /// Pays for a value that was made.
 pub(super) fn made(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
-    charge(state, size(&value))?;
+    let elements = if value.as_object().is_some() { value.len().unwrap_or(1) } else { 0 };
+    charge(state, value.as_str().map_or(elements.saturating_mul(ELEMENT), str::len))?;
     Ok(value)
 }
 
-/// Pays for reading a value with all its elements, refusing what is nested too deep to compare or drop.
+/// Pays for reading a value with all that is in it.
 pub(super) fn charge_tree(state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    charge(state, size(value))?;
-    visit(state, value, 0)
+    walk(state, value, 0, &|_| false)
 }
 
-fn visit(state: &mut State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
-    if value.as_object().is_none() {
-        return Ok(());
+/// Refuses to store what is nested too deep to be dropped again.
+pub(super) fn check_depth(state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    walk(state, value, 0, &|value| value.as_object().is_none() || is_given(value))
+}
+
+fn walk(state: &mut State<'_, '_>, value: &Value, depth: usize, skip: &dyn Fn(&Value) -> bool) -> Result<(), Error> {
+    if skip(value) {
+        return charge(state, 1);
     }
+    let Some(object) = value.as_object() else { return charge_all(state, std::slice::from_ref(value)) };
     charge(state, VISIT)?;
     if depth > MAX_DEPTH {
         return Err(exhausted(format!("values nested more than {MAX_DEPTH} deep")));
     }
-    for item in elements(value)? {
-        visit(state, &item, depth + 1)?;
-    }
-    Ok(())
-}
-
-/// The elements of a list, the values of a map; nothing else has any. Lazy iterables are left alone.
-fn elements(value: &Value) -> Result<Vec<Value>, Error> {
-    match value.kind() {
-        ValueKind::Seq => Ok(value.try_iter()?.filter(|item| item.as_object().is_some()).collect()),
-        ValueKind::Map => {
-            let values = value.try_iter()?.map(|key| value.get_item(&key));
-            values.filter(|item| item.as_ref().map_or(true, |item| item.as_object().is_some())).collect()
-        }
-        _ => Ok(Vec::new()),
+    // Lazy iterables are left alone: going through one may use it up.
+    match object.repr() {
+        ObjectRepr::Seq => value.try_iter()?.try_for_each(|item| walk(state, &item, depth + 1, skip)),
+        ObjectRepr::Map => value.try_iter()?.try_for_each(|key| {
+            let item = object.get_value(&key).unwrap_or_default();
+            walk(state, &key, depth + 1, skip)?;
+            walk(state, &item, depth + 1, skip)
+        }),
+        _ => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ fn replacement(instruction: Instruction<'_>) -> Vec<Instruction<'_>> {
         Instruction::Gt => vec![apply(">", 2)],
         Instruction::Gte => vec![apply(">=", 2)],
         Instruction::In => vec![apply("in", 2)],
-        Instruction::CompareAndPreserve(_) => vec![apply("=", 1), instruction],
+        Instruction::CompareAndPreserve(_) => vec![apply("<<", 1), instruction],
         Instruction::GetAttr(name) if methods::is_method(name) => {
             vec![Instruction::LoadConst(Value::from(name)), apply(".", 2)]
         }

@@ -7,6 +7,7 @@ mod args;
 mod clock;
 mod conversation;
 mod filters;
+mod given;
 mod globals;
 mod json;
 mod limits;

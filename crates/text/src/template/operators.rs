@@ -7,7 +7,7 @@ use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Environment, Error, State, Value};
 
 use super::args::type_error;
-use super::limits::{charge, charge_all, charge_tree, made};
+use super::limits::{charge, charge_all, charge_tree, check_depth, made};
 use super::methods;
 use super::python;
 
@@ -29,6 +29,7 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_filter("[:]", sliced);
     env.add_filter("for", iterable);
     env.add_filter("=", stored);
+    env.add_filter("<<", |state: &mut State<'_, '_>, value: Value| charge_tree(state, &value).map(|()| value));
     env.add_filter("ns", private_name);
 }
 
@@ -85,7 +86,8 @@ fn add(state: &mut State<'_, '_>, a: Value, b: Value) -> Result<Value, Error> {
     }
     if a.kind() == ValueKind::Seq && b.kind() == ValueKind::Seq && a.is_tuple() == b.is_tuple() {
         let items: Vec<Value> = a.try_iter()?.chain(b.try_iter()?).collect();
-        return Ok(if a.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) });
+        let sum = if a.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) };
+        return made(state, sum);
     }
     Err(unsupported("+", &a, &b))
 }
@@ -217,7 +219,7 @@ pub(super) fn iterable(state: &mut State<'_, '_>, value: Value) -> Result<Value,
 
 /// What goes into a variable.
 fn stored(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
-    charge_tree(state, &value)?;
+    check_depth(state, &value)?;
     Ok(value)
 }
 

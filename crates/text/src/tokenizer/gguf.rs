@@ -1,4 +1,4 @@
-//! Tokenizers out of GGUF metadata.
+//! Tokenizers out of GGUF metadata. The reader has checked that arrays match, ids exist and tokens are short.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use super::bytes::{SPACE, Spelling};
 use super::special::SpecialIds;
 use super::split::Step;
 use super::spm::{self, Rank};
-use super::vocabulary::{MAX_TOKEN, TokenKind, Vocabulary};
+use super::vocabulary::{TokenKind, Vocabulary};
 use super::{Parts, Tokenizer, pre};
 use crate::Error;
 
@@ -62,10 +62,6 @@ impl<'a> File<'a> {
         if tokens.is_empty() {
             return Err(file.malformed("tokens", "nothing", "an array of strings"));
         }
-        if let Some((id, token)) = tokens.iter().enumerate().find(|(_, token)| token.len() > MAX_TOKEN) {
-            let found = format!("{} bytes in token {id}", token.len());
-            return Err(file.malformed("tokens", found, format!("at most {MAX_TOKEN}")));
-        }
         file.kinds = file.read_kinds()?;
         file.special = SpecialIds {
             bos: file.special_id("bos")?,
@@ -103,22 +99,14 @@ impl<'a> File<'a> {
     }
 
     fn special_id(&self, key: &str) -> Result<Option<u32>, Error> {
-        let key = format!("{key}_token_id");
-        let Some(id) = self.metadata.int(&format!("tokenizer.ggml.{key}"))? else { return Ok(None) };
-        match u32::try_from(id) {
-            Ok(id) if self.text(id).is_some() => Ok(Some(id)),
-            _ => Err(self.malformed(&key, id, format!("one of {} tokens", self.tokens.len()))),
-        }
+        let id = self.metadata.int(&format!("tokenizer.ggml.{key}_token_id"))?;
+        Ok(id.and_then(|id| u32::try_from(id).ok()))
     }
 
     fn read_kinds(&self) -> Result<Vec<TokenKind>, Error> {
         let Some(types) = self.metadata.ints("tokenizer.ggml.token_type")? else {
             return Ok(vec![TokenKind::Normal; self.tokens.len()]);
         };
-        if types.len() != self.tokens.len() {
-            let found = format!("{} types", types.len());
-            return Err(self.malformed("token_type", found, format!("one for each of {} tokens", self.tokens.len())));
-        }
         types.iter().zip(self.tokens).map(|(&kind, token)| self.read_kind(kind, token)).collect()
     }
 
@@ -234,17 +222,9 @@ impl<'a> File<'a> {
         let scores = self.metadata.floats("tokenizer.ggml.scores")?;
         let rank = match &scores {
             _ if architecture.starts_with("gemma") => Rank::Ids,
-            Some(scores) if scores.len() == self.tokens.len() && !scores.iter().any(|score| score.is_nan()) => {
-                Rank::Scores(scores)
-            }
-            found => {
-                let found = found.as_ref().map_or("nothing".to_owned(), |scores| format!("{} scores", scores.len()));
-                return Err(self.malformed(
-                    "scores",
-                    found,
-                    format!("a number for each of {} tokens", self.tokens.len()),
-                ));
-            }
+            Some(scores) if !scores.iter().any(|score| score.is_nan()) => Rank::Scores(scores),
+            Some(_) => return Err(self.malformed("scores", "NaN", "numbers")),
+            None => return Err(self.malformed("scores", "nothing", "a number for each token")),
         };
         let mut pieces = HashMap::new();
         let mut vocab = Vocab::default();
