@@ -135,10 +135,15 @@ impl From<plimsoll::core::Error> for Failure {
             }
             E::NothingToChoose { .. } => Exit::Request,
             E::Text(error) => return Self::text(error),
-            E::Formats(_) | E::Model(_) | E::Backend(_) | E::NotFinite { .. } => Exit::Model,
+            E::NoTokenizer | E::Formats(_) | E::Model(_) | E::Backend(_) | E::NotFinite { .. } => Exit::Model,
             _ => Exit::Failure,
         };
-        Self::new(exit, error)
+        if let E::Lock(error) = error {
+            return error.into();
+        }
+        let no_template = matches!(error, E::Unsupported { param: "messages", .. });
+        let failure = Self::new(exit, error);
+        if no_template { failure.help("--raw continues the prompt as text") } else { failure }
     }
 }
 

@@ -112,6 +112,25 @@ fn score_gives_what_scripts_read() {
     assert_eq!(report["bits_per_byte"], Value::Null);
 }
 
+/// Checkpoints often come without a tokenizer: ids need none.
+#[test]
+fn ids_work_without_a_tokenizer() {
+    let fixture = Fixture::new();
+    for file in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        std::fs::remove_file(fixture.path("m/hf").join(file)).unwrap();
+    }
+    let prompt = &golden("golden.json")["prompts"][1];
+    let ids = joined(&prompt["ids"]);
+    let of =
+        |args: &[&str]| fixture.run(&[args, &["--unlocked", "m/hf", "--json", "--ids", &ids]].concat()).ok().lines();
+    assert_eq!(of(&["score"])[0]["ids"], prompt["ids"]);
+    let lines = of(&["run", "--temperature", "0", "--max-tokens", "64", "--ignore-eos"]);
+    assert_eq!(lines.last().unwrap()["token_ids"], prompt["greedy"]);
+    for verb in ["run", "score", "tokenize"] {
+        fixture.run(&[verb, "--unlocked", "m/hf", "x"]).failed(4, &["tokenizer: found none, expected tokenizer.json"]);
+    }
+}
+
 #[test]
 fn score_of_a_text() {
     let fixture = Fixture::locked();
