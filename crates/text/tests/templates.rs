@@ -91,7 +91,7 @@ fn errors_say_where() {
         ("a\n{% if %}", "chat template, line 2: unexpected end of block"),
         ("a\n\n{{ x", "chat template, line 3: "),
         ("{% for x in y %}", "chat template, line 1: "),
-        ("\n{{ messages[0].content.x }}", "chat template, line 2: undefined value"),
+        ("\n{{ missing.x }}", "chat template, line 2: `missing` is undefined"),
         ("\n\n{{ nothing() }}", "chat template, line 3: nothing is unknown"),
         ("{{ raise_exception('only ' ~ 'pairs') }}", "the chat template refuses the conversation: only pairs"),
         ("{{ messages | nope }}", "chat template, line 1: filter nope is unknown"),

@@ -28,9 +28,8 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_filter("join", join);
     env.add_filter("indent", indent);
     env.add_filter("string", string);
-    env.add_filter("wordcount", |value: Value| {
-        python::str(&value).split(python::is_space).filter(|w| !w.is_empty()).count()
-    });
+    env.add_filter("wordcount", word_count);
+    env.add_filter("safe", |value: Value| Value::from_safe_string(python::str(&value)));
     env.add_filter("dynamic", |value: Value| value);
     env.add_test("iterable", is_iterable);
     env.add_test("sequence", is_sequence);
@@ -52,7 +51,8 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_test("in", |state: &mut State<'_, '_>, item: Value, container: Value| {
         state.apply_filter("in", &[item, container]).map(|found| found.is_true())
     });
-    env.add_test("string", tests::is_string);
+    env.add_test("lower", |value: Value| tests::is_lower(&Value::from(python::str(&value))));
+    env.add_test("upper", |value: Value| tests::is_upper(&Value::from(python::str(&value))));
 }
 
 /// minijinja's own filters, each paying for what it reads and makes; the second group compares whole values.
@@ -68,7 +68,6 @@ fn register_priced(env: &mut Environment<'_>) {
         ("list", Value::from_function(filters::list)),
         ("lower", Value::from_function(filters::lower)),
         ("round", Value::from_function(filters::round)),
-        ("safe", Value::from_function(filters::safe)),
         ("sum", Value::from_function(filters::sum)),
         ("title", Value::from_function(filters::title)),
         ("upper", Value::from_function(filters::upper)),
@@ -319,6 +318,13 @@ fn indent(state: &mut State<'_, '_>, value: Value, args: Given) -> Result<Value,
         out.push_str(line);
     }
     Ok(Value::from(out))
+}
+
+/// Runs of letters, digits and underscores.
+fn word_count(state: &mut State<'_, '_>, value: Value) -> Result<usize, Error> {
+    let text = string(state, value)?;
+    let words = text.as_str().unwrap_or_default().split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    Ok(words.filter(|word| !word.is_empty()).count())
 }
 
 fn string(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {

@@ -35,7 +35,7 @@ fn replacement(instruction: Instruction<'_>) -> Vec<Instruction<'_>> {
             vec![Instruction::LoadConst(Value::from(name)), apply(".", 2)]
         }
         Instruction::GetItem => vec![apply("[]", 2)],
-        Instruction::Slice => vec![instruction, apply("[:]", 1)],
+        Instruction::Slice => vec![apply("[:]", 4)],
         Instruction::PushLoop(_) => vec![apply("for", 1), instruction],
         Instruction::StoreLocal(_) => vec![apply("=", 1), instruction],
         Instruction::SetAttr(name) if name.starts_with('_') => vec![apply("ns", 1), instruction],

@@ -92,7 +92,8 @@ impl Template {
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut env = Environment::new();
     env.set_fuel(Some(limits::FUEL));
-    env.set_debug(false);
+    // Errors then name the variable that is undefined.
+    env.set_debug(true);
     env.set_auto_escape_callback(|_| AutoEscape::None);
     env.set_formatter(print);
     env.set_unknown_method_callback(methods::call);

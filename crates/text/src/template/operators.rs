@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Tuple, ValueKind};
-use minijinja::{Environment, Error, State, Value};
+use minijinja::{Environment, Error, ErrorKind, State, Value};
 
 use super::args::type_error;
 use super::limits::{charge, charge_all, charge_tree, check_depth, made};
@@ -26,7 +26,7 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_filter("in", |state: &mut State<'_, '_>, item: Value, container: Value| contains(state, &container, &item));
     env.add_filter(".", methods::get_attribute);
     env.add_filter("[]", methods::get_item);
-    env.add_filter("[:]", sliced);
+    env.add_filter("[:]", slice);
     env.add_filter("for", iterable);
     env.add_filter("=", stored);
     env.add_filter("<<", |state: &mut State<'_, '_>, value: Value| charge_tree(state, &value).map(|()| value));
@@ -198,10 +198,46 @@ fn contains(state: &mut State<'_, '_>, container: &Value, item: &Value) -> Resul
     }
 }
 
-/// A slice; a list's is a list.
-fn sliced(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
-    let value = if value.kind() == ValueKind::Iterable { value.try_iter()?.collect::<Vec<_>>().into() } else { value };
-    made(state, value)
+/// `value[start:stop:step]`.
+fn slice(state: &mut State<'_, '_>, value: Value, start: Value, stop: Value, step: Value) -> Result<Value, Error> {
+    let bound = |bound: &Value| if bound.is_none() { Some(None) } else { i64::try_from(bound.clone()).ok().map(Some) };
+    let (Some(start), Some(stop), Some(step)) = (bound(&start), bound(&stop), bound(&step)) else {
+        return Err(type_error("slice indices must be integers"));
+    };
+    if step == Some(0) {
+        return Err(type_error("slice step cannot be zero"));
+    }
+    charge_all(state, std::slice::from_ref(&value))?;
+    let result = match value.kind() {
+        ValueKind::Undefined => return Err(Error::from(ErrorKind::UndefinedError)),
+        ValueKind::String => {
+            let chars: Vec<char> = value.as_str().unwrap_or_default().chars().collect();
+            Value::from(select(&chars, start, stop, step).into_iter().collect::<String>())
+        }
+        ValueKind::Seq => {
+            let items: Vec<Value> = value.try_iter()?.collect();
+            let items = select(&items, start, stop, step);
+            if value.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) }
+        }
+        kind => return Err(type_error(format!("a value of kind {kind} cannot be sliced"))),
+    };
+    made(state, result)
+}
+
+/// The elements of a slice, with Python's bounds.
+fn select<T: Clone>(items: &[T], start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Vec<T> {
+    let (length, step) = (i64::try_from(items.len()).unwrap_or(i64::MAX), step.unwrap_or(1));
+    let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
+    let index = |bound: Option<i64>, default: i64| match bound {
+        None => default,
+        Some(bound) if bound < 0 => bound.saturating_add(length).max(lowest),
+        Some(bound) => bound.min(highest),
+    };
+    let (start, stop) =
+        if step > 0 { (index(start, 0), index(stop, length)) } else { (index(start, length - 1), index(stop, -1)) };
+    let before = |at: i64| if step > 0 { at < stop } else { at > stop };
+    let steps = std::iter::successors(Some(start), |at| at.checked_add(step)).take_while(|&at| before(at));
+    steps.filter_map(|at| items.get(usize::try_from(at).ok()?).cloned()).collect()
 }
 
 /// What `for` goes over.
@@ -226,4 +262,32 @@ fn stored(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
 /// transformers keeps templates from setting `_private` names of a namespace.
 fn private_name(_: Value) -> Result<Value, Error> {
     Err(type_error("names in a namespace must not begin with an underscore"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices() {
+        let items = [0, 1, 2, 3];
+        type Case<'a> = (&'a [i32], [Option<i64>; 3], &'a [i32]);
+        let cases: [Case<'_>; 12] = [
+            (&items, [None, None, None], &[0, 1, 2, 3]),
+            (&items, [Some(1), None, None], &[1, 2, 3]),
+            (&items, [Some(-2), Some(9), None], &[2, 3]),
+            (&items, [Some(9), None, None], &[]),
+            (&items, [None, None, Some(-1)], &[3, 2, 1, 0]),
+            (&items, [Some(2), Some(0), Some(-1)], &[2, 1]),
+            (&items, [Some(9), Some(-9), Some(-2)], &[3, 1]),
+            (&items, [Some(0), Some(3), Some(-1)], &[]),
+            (&items, [None, None, Some(i64::MIN)], &[3]),
+            (&items, [None, None, Some(i64::MAX)], &[0]),
+            (&[], [None, None, Some(-1)], &[]),
+            (&[], [Some(1), Some(-1), None], &[]),
+        ];
+        for (items, [start, stop, step], expected) in cases {
+            assert_eq!(select(items, start, stop, step), expected, "{start:?} {stop:?} {step:?}");
+        }
+    }
 }
