@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn only_whole_characters_come_out() {
-        let cases: [(&[&[u8]], &[&str], &str); 7] = [
+        type Case<'a> = (&'a [&'a [u8]], &'a [&'a str], &'a str);
+        let cases: [Case<'_>; 7] = [
             (&[b"a", b"b"], &["a", "b"], ""),
             (&[b"\xE4", b"\xB8", b"\xAD!"], &["", "", "中!"], ""),
             (&[b"x\xF0\x9F", b"\x98", b"\x80"], &["x", "", "😀"], ""),

@@ -266,7 +266,7 @@ fn templates_that_act_on_control_tokens() {
     };
     let split = render("<s>{{ messages[0].content.split('<|end|>')[-1].lstrip() }}", "a<|end|> b<s>").unwrap();
     assert_eq!(split.text(), "<s>b<s>");
-    assert_eq!(split.literal(), [4..7]);
+    assert_eq!(split.literal().first(), Some(&(4..7)));
     let swapped =
         render("{% if messages[0].content.startswith('<s>') %}<|end|>{% endif %}{{ messages[0].content }}", "<s>");
     assert!(matches!(swapped, Err(Error::Ambiguous)));

@@ -15,7 +15,8 @@ pub(super) struct Args {
 impl Args {
     pub(super) fn new(args: &[Value]) -> Result<Self, Error> {
         let (positional, kwargs) = split(args)?;
-        Ok(Self { positional: positional.to_vec().into_iter(), kwargs })
+        let positional: Vec<Value> = positional.to_vec();
+        Ok(Self { positional: positional.into_iter(), kwargs })
     }
 
     pub(super) fn of(given: Given) -> Result<Self, Error> {

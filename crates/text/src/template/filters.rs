@@ -1,16 +1,16 @@
-//! Jinja2's filters and tests where minijinja's differ, and the price of the others.
+//! Jinja2's filters where minijinja's differ.
 
 use minijinja::value::ValueKind;
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters, tests};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
 use super::args::{Args, Given, type_error};
 use super::json::tojson;
 use super::limits::{charge, charge_all, charge_tree, made};
+use super::priced::generator;
 use super::{operators, python, strings};
 
-/// Registers filters and tests.
+/// Registers the filters.
 pub(super) fn register(env: &mut Environment<'_>) {
-    register_priced(env);
     env.add_filter("tojson", tojson);
     env.add_filter("length", length);
     env.add_filter("count", length);
@@ -31,121 +31,6 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_filter("wordcount", word_count);
     env.add_filter("safe", |value: Value| Value::from_safe_string(python::str(&value)));
     env.add_filter("dynamic", |value: Value| value);
-    env.add_test("iterable", is_iterable);
-    env.add_test("sequence", is_sequence);
-    env.add_test("callable", |value: Value| value.is_undefined() || value.kind() == ValueKind::Plain);
-    env.add_test("number", |value: Value| matches!(value.kind(), ValueKind::Number | ValueKind::Bool));
-    let names: [(&[&str], fn(&mut State<'_, '_>, &Value, &Value) -> Result<bool, Error>); 6] = [
-        (&["eq", "equalto", "=="], operators::equal),
-        (&["ne", "!="], |state, a, b| operators::equal(state, a, b).map(|same| !same)),
-        (&["lt", "lessthan", "<"], |state, a, b| Ok(operators::order(state, a, b)?.is_lt())),
-        (&["le", "<="], |state, a, b| Ok(operators::order(state, a, b)?.is_le())),
-        (&["gt", "greaterthan", ">"], |state, a, b| Ok(operators::order(state, a, b)?.is_gt())),
-        (&["ge", ">="], |state, a, b| Ok(operators::order(state, a, b)?.is_ge())),
-    ];
-    for (names, test) in names {
-        for &name in names {
-            env.add_test(name, move |state: &mut State<'_, '_>, a: Value, b: Value| test(state, &a, &b));
-        }
-    }
-    env.add_test("in", |state: &mut State<'_, '_>, item: Value, container: Value| {
-        state.apply_filter("in", &[item, container]).map(|found| found.is_true())
-    });
-    env.add_test("lower", |value: Value| tests::is_lower(&Value::from(python::str(&value))));
-    env.add_test("upper", |value: Value| tests::is_upper(&Value::from(python::str(&value))));
-}
-
-/// minijinja's own filters, each paying for what it reads and makes; the second group compares whole values.
-fn register_priced(env: &mut Environment<'_>) {
-    let shallow = [
-        ("abs", Value::from_function(filters::abs)),
-        ("attr", Value::from_function(filters::attr)),
-        ("bool", Value::from_function(filters::bool)),
-        ("capitalize", Value::from_function(filters::capitalize)),
-        ("dictsort", Value::from_function(filters::dictsort)),
-        ("first", Value::from_function(filters::first)),
-        ("last", Value::from_function(filters::last)),
-        ("list", Value::from_function(filters::list)),
-        ("lower", Value::from_function(filters::lower)),
-        ("round", Value::from_function(filters::round)),
-        ("sum", Value::from_function(filters::sum)),
-        ("title", Value::from_function(filters::title)),
-        ("upper", Value::from_function(filters::upper)),
-    ];
-    let lazy = [
-        ("reject", Value::from_function(filters::reject)),
-        ("rejectattr", Value::from_function(filters::rejectattr)),
-        ("reverse", Value::from_function(filters::reverse)),
-        ("select", Value::from_function(filters::select)),
-        ("selectattr", Value::from_function(filters::selectattr)),
-        ("unique", Value::from_function(filters::unique)),
-    ];
-    let deep = [
-        ("groupby", Value::from_function(filters::groupby)),
-        ("max", Value::from_function(filters::max)),
-        ("min", Value::from_function(filters::min)),
-        ("pprint", Value::from_function(filters::pprint)),
-        ("sort", Value::from_function(filters::sort)),
-    ];
-    let sized = [
-        ("batch", Value::from_function(filters::batch)),
-        ("format", Value::from_function(filters::format)),
-        ("slice", Value::from_function(filters::slice)),
-    ];
-    for (name, filter) in shallow {
-        env.add_filter(name, move |state: &mut State<'_, '_>, args: Given| {
-            let args = args.into_values();
-            charge_all(state, &args)?;
-            let result = filter.call(state, &args)?;
-            made(state, result)
-        });
-    }
-    for (name, filter) in lazy {
-        env.add_filter(name, move |state: &mut State<'_, '_>, args: Given| {
-            let args = args.into_values();
-            for arg in &args {
-                charge_tree(state, arg)?;
-            }
-            let result = filter.call(state, &args)?;
-            generator(state, result)
-        });
-    }
-    for (name, filter) in deep {
-        env.add_filter(name, move |state: &mut State<'_, '_>, args: Given| {
-            let args = args.into_values();
-            for arg in args.iter() {
-                charge_tree(state, arg)?;
-            }
-            let result = filter.call(state, &args)?;
-            made(state, result)
-        });
-    }
-    for (name, filter) in sized {
-        env.add_filter(name, move |state: &mut State<'_, '_>, args: Given| {
-            let args = args.into_values();
-            charge_all(state, &args)?;
-            let numbers = args.iter().filter_map(Value::as_usize).fold(0, usize::saturating_add);
-            charge(state, numbers.saturating_mul(16))?;
-            if let (Some(template), rest) = (args.first().and_then(Value::as_str), args.get(1..).unwrap_or_default()) {
-                super::methods::charge_format(state, template, rest)?;
-            }
-            let result = filter.call(state, &args)?;
-            if name == "format" { made(state, result) } else { generator(state, result) }
-        });
-    }
-    for name in ["chain", "lines", "split", "zip"] {
-        env.remove_filter(name);
-    }
-}
-
-/// What Python's generators are: true, without a length, and empty after the first time. Strings stay.
-fn generator(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
-    let value = made(state, value)?;
-    if value.kind() == ValueKind::String {
-        return Ok(value);
-    }
-    let items: Vec<Value> = value.try_iter()?.collect();
-    Ok(Value::make_one_shot_iterator(items.into_iter()))
 }
 
 fn length(state: &mut State<'_, '_>, value: Value) -> Result<usize, Error> {
@@ -330,15 +215,4 @@ fn word_count(state: &mut State<'_, '_>, value: Value) -> Result<usize, Error> {
 fn string(state: &mut State<'_, '_>, value: Value) -> Result<Value, Error> {
     charge_tree(state, &value)?;
     if value.kind() == ValueKind::String { Ok(value) } else { made(state, Value::from(python::str(&value))) }
-}
-
-fn is_iterable(value: Value) -> bool {
-    matches!(
-        value.kind(),
-        ValueKind::Undefined | ValueKind::String | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable
-    )
-}
-
-fn is_sequence(value: Value) -> bool {
-    is_iterable(value.clone()) && value.kind() != ValueKind::Iterable
 }

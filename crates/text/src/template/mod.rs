@@ -4,6 +4,7 @@
 //! our own operators, filters and methods.
 
 mod args;
+mod checks;
 mod clock;
 mod conversation;
 mod filters;
@@ -14,6 +15,7 @@ mod limits;
 mod lower;
 mod methods;
 mod operators;
+mod priced;
 mod python;
 mod rendered;
 mod select;
@@ -98,7 +100,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     env.set_formatter(print);
     env.set_unknown_method_callback(methods::call);
     operators::register(&mut env);
+    priced::register(&mut env);
     filters::register(&mut env);
+    checks::register(&mut env);
     globals::register(&mut env);
     env
 });

@@ -4,6 +4,7 @@
 
 mod added;
 mod bytes;
+mod components;
 mod gguf;
 mod hf;
 mod pre;
