@@ -87,10 +87,11 @@ fn digest(text: &str) -> String {
 #[test]
 fn errors_say_where() {
     let conversation = Conversation { vars: Map::new(), ..conversation(&json!([]), None) };
-    let cases: [(&str, &str); 8] = [
+    let cases: [(&str, &str); 9] = [
         ("a\n{% if %}", "chat template, line 2: unexpected end of block"),
         ("a\n\n{{ x", "chat template, line 3: "),
         ("{% for x in y %}", "chat template, line 1: "),
+        ("{% import 'a' as b if c %}", "line 1: `import`: a chat template stands alone"),
         ("\n{{ missing.x }}", "chat template, line 2: `missing` is undefined"),
         ("\n\n{{ nothing() }}", "chat template, line 3: nothing is unknown"),
         ("{{ raise_exception('only ' ~ 'pairs') }}", "the chat template refuses the conversation: only pairs"),

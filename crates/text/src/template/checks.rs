@@ -3,7 +3,7 @@
 use minijinja::value::ValueKind;
 use minijinja::{Environment, Error, State, Value, tests};
 
-use super::operators::{equal, order};
+use super::operators::{equal, order, rem};
 use super::python;
 
 type Comparison = fn(&mut State<'_, '_>, &Value, &Value) -> Result<bool, Error>;
@@ -30,8 +30,17 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_test("in", |state: &mut State<'_, '_>, item: Value, container: Value| {
         state.apply_filter("in", &[item, container]).map(|found| found.is_true())
     });
+    env.add_test("divisibleby", |state: &mut State<'_, '_>, a: Value, b: Value| leaves(state, a, b, 0));
+    env.add_test("even", |state: &mut State<'_, '_>, a: Value| leaves(state, a, Value::from(2), 0));
+    env.add_test("odd", |state: &mut State<'_, '_>, a: Value| leaves(state, a, Value::from(2), 1));
     env.add_test("lower", |value: Value| tests::is_lower(&Value::from(python::str(&value))));
     env.add_test("upper", |value: Value| tests::is_upper(&Value::from(python::str(&value))));
+}
+
+/// Whether `a % b` is this.
+fn leaves(state: &mut State<'_, '_>, a: Value, b: Value, rest: i64) -> Result<bool, Error> {
+    let remainder = rem(state, a, b)?;
+    equal(state, &remainder, &Value::from(rest))
 }
 
 fn is_iterable(value: Value) -> bool {

@@ -34,6 +34,7 @@ fn replacement(instruction: Instruction<'_>) -> Vec<Instruction<'_>> {
         Instruction::GetAttr(name) if methods::is_method(name) => {
             vec![Instruction::LoadConst(Value::from(name)), apply(".", 2)]
         }
+        Instruction::CallMethod("cycle", args) => vec![Instruction::ApplyFilter("()", args, UNCACHED)],
         Instruction::GetItem => vec![apply("[]", 2)],
         Instruction::Slice => vec![apply("[:]", 4)],
         Instruction::PushLoop(_) => vec![apply("for", 1), instruction],

@@ -73,7 +73,16 @@ impl Template {
     }
 
     /// Compiles and runs. Compiling takes a fraction of a millisecond; what it makes borrows from the source.
+    ///
+    /// minijinja has panicked on odd templates before (a backward slice of an empty list, `cycle()` of nothing). Those
+    /// found are replaced; one that is still to be found fails this rendering and nothing else.
     fn run(&self, context: Value) -> Result<String, Error> {
+        let run = std::panic::AssertUnwindSafe(|| self.evaluate(context));
+        let panicked = |_| Err(Error::Render { line: 1, message: "the template engine panicked".to_owned() });
+        std::panic::catch_unwind(run).unwrap_or_else(panicked)
+    }
+
+    fn evaluate(&self, context: Value) -> Result<String, Error> {
         let syntax = source::syntax().map_err(|error| syntax_error(&error))?;
         let ast = parse(&self.prepared, NAME, syntax).map_err(|error| syntax_error(&error))?;
         let mut generator = CodeGenerator::new(NAME, &self.prepared);

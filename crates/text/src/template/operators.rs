@@ -6,7 +6,7 @@ use minijinja::formatting::{FormatStyle, format};
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 
-use super::args::type_error;
+use super::args::{Given, type_error};
 use super::limits::{charge, charge_all, charge_tree, check_depth, made};
 use super::methods;
 use super::python;
@@ -25,6 +25,7 @@ pub(super) fn register(env: &mut Environment<'_>) {
     env.add_filter(">=", |state: &mut State<'_, '_>, a: Value, b: Value| Ok(order(state, &a, &b)?.is_ge()));
     env.add_filter("in", |state: &mut State<'_, '_>, item: Value, container: Value| contains(state, &container, &item));
     env.add_filter(".", methods::get_attribute);
+    env.add_filter("()", cycle);
     env.add_filter("[]", methods::get_item);
     env.add_filter("[:]", slice);
     env.add_filter("for", iterable);
@@ -122,7 +123,7 @@ fn mul(state: &mut State<'_, '_>, a: Value, b: Value) -> Result<Value, Error> {
     Ok(if value.is_tuple() { Value::from(Tuple::from(items)) } else { Value::from(items) })
 }
 
-fn rem(state: &mut State<'_, '_>, a: Value, b: Value) -> Result<Value, Error> {
+pub(super) fn rem(state: &mut State<'_, '_>, a: Value, b: Value) -> Result<Value, Error> {
     if let Some(template) = a.as_str() {
         let args: Vec<Value> = if b.is_tuple() { b.try_iter()?.collect() } else { vec![b.clone()] };
         methods::charge_format(state, template, &args)?;
@@ -251,6 +252,15 @@ pub(super) fn iterable(state: &mut State<'_, '_>, value: Value) -> Result<Value,
         ValueKind::String | ValueKind::Iterable => Ok(value.try_iter()?.collect::<Vec<_>>().into()),
         _ => Ok(value),
     }
+}
+
+/// `loop.cycle(...)`, which minijinja divides by the number of its arguments.
+fn cycle(state: &mut State<'_, '_>, value: Value, args: Given) -> Result<Value, Error> {
+    let args = args.into_values();
+    if args.is_empty() {
+        return Err(type_error("no items for cycling given"));
+    }
+    value.call_method(state, "cycle", &args)
 }
 
 /// What goes into a variable.

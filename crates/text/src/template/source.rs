@@ -77,6 +77,10 @@ fn edits(source: &str) -> Result<Vec<Edit>, TextError> {
             let message = format!("more than {MAX_ELIF} `elif` in one template");
             return Err(TextError::Syntax { line: usize::from(span.start_line), message });
         }
+        if let ([_, Some(Token::BlockStart)], Token::Ident(name @ ("import" | "from"))) = (&before, &token) {
+            let message = format!("`{name}`: a chat template stands alone");
+            return Err(TextError::Syntax { line: usize::from(span.start_line), message });
+        }
         let text = match (&before, &token) {
             ([_, Some(Token::BlockStart)], Token::Ident("generation")) => "if true",
             ([_, Some(Token::BlockStart)], Token::Ident("endgeneration")) => "endif",
