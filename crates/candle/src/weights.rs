@@ -78,8 +78,8 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn tensor(&self, id: TensorId) -> Result<Tensor, Error> {
-        let shape = self.source.tensor(id)?.shape;
-        Tensor::from_vec(self.source.values(id)?, shape, self.device).map_err(device)
+        let view = self.source.tensor(id)?;
+        Tensor::from_vec(view.to_f32()?, view.shape, self.device).map_err(device)
     }
 
     fn linear(&self, weight: TensorId, bias: Option<TensorId>) -> Result<Linear, Error> {

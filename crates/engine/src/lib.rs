@@ -57,7 +57,7 @@ pub use event::{Alternative, Event, FinishReason, Finished, Timings, Token, Usag
 pub use generate::{Generate, Health, ModelInfo};
 pub use generation::{Blocking, Events, Generation};
 pub use local::{Bundle, Local};
-pub use opened::{Opened, open_weights};
+pub use opened::{Opened, Progress, open_weights};
 pub use options::{KvCache, Options};
 pub use request::{Chat, Prompt, Request, Sampling};
 pub use runner::Runner;

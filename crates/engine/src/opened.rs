@@ -1,8 +1,11 @@
 //! A model's files, opened and understood, not yet loaded.
 
-use plimsoll_backend::{Backend, Model};
-use plimsoll_formats::{NamedFile, Weights};
+use std::cell::Cell;
+
+use plimsoll_backend::{Backend, Model, TensorSource};
+use plimsoll_formats::{NamedFile, TensorView, Weights};
 use plimsoll_lock::{Described, Digest, Verified};
+use plimsoll_model::TensorId;
 
 use crate::{
     Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Text, assets, score,
@@ -11,6 +14,9 @@ use crate::{
 /// Text whose token ids the lock records: words, case, numbers, punctuation, white space, other scripts.
 const PROBE: &str =
     "The quick brown fox didn't jump over 12345 lazy dogs!\n\n\tÜber café, naïve 東京 Привет 🙂  {\"a\": [1, 2.5]}";
+
+/// Told of loading: bytes of weights read, and all there are.
+pub type Progress<'a> = &'a dyn Fn(u64, u64);
 
 /// A model on disk with everything known of it but its weights' values.
 ///
@@ -111,11 +117,17 @@ impl Opened {
     ///
     /// # Errors
     /// What the backend lacks or refuses; files that changed while they were read; impossible options.
-    pub fn start<B: Backend>(self, backend: B, kv_bytes: Option<u64>, options: Options) -> Result<Local, Error> {
+    pub fn start<B: Backend>(
+        self,
+        backend: B,
+        kv_bytes: Option<u64>,
+        options: Options,
+        progress: Progress<'_>,
+    ) -> Result<Local, Error> {
         options.validate()?;
         let cache = self.cache(&backend, kv_bytes)?;
         let info = self.info(backend.name());
-        let runner = self.runner(backend, cache, options.step_tokens, options.sequences)?;
+        let runner = self.runner(backend, cache, (options.step_tokens, options.sequences), progress)?;
         let Self { text, defaults, .. } = self;
         Local::new(runner, Bundle { info, text, defaults, cache }, options)
     }
@@ -124,7 +136,13 @@ impl Opened {
     ///
     /// # Errors
     /// As for [`start`](Self::start) and [`score`].
-    pub fn score<B: Backend>(&self, backend: B, sequences: &[Vec<u32>], top: usize) -> Result<Vec<Scores>, Error> {
+    pub fn score<B: Backend>(
+        &self,
+        backend: B,
+        sequences: &[Vec<u32>],
+        top: usize,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Scores>, Error> {
         const CHUNK: usize = 256;
         let context = self.checkpoint.decoder().context;
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
@@ -134,7 +152,7 @@ impl Opened {
         let block_bytes = backend.block_bytes(self.checkpoint.decoder(), KvCache::BLOCK_TOKENS) as u64;
         let blocks = longest.div_ceil(KvCache::BLOCK_TOKENS).max(1);
         let cache = KvCache { blocks, block_tokens: KvCache::BLOCK_TOKENS, block_bytes };
-        let mut runner = self.runner(backend, cache, CHUNK, CHUNK)?;
+        let mut runner = self.runner(backend, cache, (CHUNK, CHUNK), progress)?;
         sequences.iter().map(|ids| score(&mut runner, cache, ids, CHUNK, top)).collect()
     }
 
@@ -142,10 +160,11 @@ impl Opened {
         &self,
         backend: B,
         cache: KvCache,
-        tokens: usize,
-        outputs: usize,
+        (tokens, outputs): (usize, usize),
+        progress: Progress<'_>,
     ) -> Result<Runner<B>, Error> {
-        let model = Model::load(backend, self.checkpoint.decoder().clone(), &self.checkpoint)?;
+        let source = Counted::new(&self.checkpoint, progress);
+        let model = Model::load(backend, self.checkpoint.decoder().clone(), &source)?;
         self.verified.check_unchanged()?;
         Runner::new(model, cache, tokens, outputs)
     }
@@ -157,5 +176,30 @@ impl Opened {
         let context = decoder.context.div_ceil(KvCache::BLOCK_TOKENS) as u64;
         let default = || block.saturating_mul(context * 8).min(1 << 30);
         KvCache::within(kv_bytes.unwrap_or_else(default), block.div_ceil(KvCache::BLOCK_TOKENS as u64))
+    }
+}
+
+/// A checkpoint that tells how much of it has been read.
+struct Counted<'a> {
+    checkpoint: &'a Checkpoint,
+    progress: Progress<'a>,
+    done: Cell<u64>,
+    total: u64,
+}
+
+impl<'a> Counted<'a> {
+    fn new(checkpoint: &'a Checkpoint, progress: Progress<'a>) -> Self {
+        let tensors = checkpoint.decoder().tensors();
+        let bytes = |id: TensorId| checkpoint.tensor(id).map_or(0, |view| view.data.len() as u64);
+        Self { checkpoint, progress, done: Cell::new(0), total: tensors.into_iter().map(|(id, _)| bytes(id)).sum() }
+    }
+}
+
+impl TensorSource for Counted<'_> {
+    fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, plimsoll_formats::Error> {
+        let view = self.checkpoint.tensor(id)?;
+        self.done.set(self.done.get() + view.data.len() as u64);
+        (self.progress)(self.done.get(), self.total);
+        Ok(view)
     }
 }

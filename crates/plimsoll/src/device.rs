@@ -1,7 +1,7 @@
 //! Where models run: the only place that knows which backends are compiled in.
 
 use plimsoll_candle::Candle;
-use plimsoll_engine::{Local, Opened, Options, Scores};
+use plimsoll_engine::{Local, Opened, Options, Progress, Scores};
 
 use crate::Result;
 
@@ -59,16 +59,28 @@ impl Device {
         }
     }
 
-    pub(crate) fn start(self, opened: Opened, kv_bytes: Option<u64>, options: Options) -> Result<Local> {
-        Ok(opened.start(self.pick().0.candle()?, kv_bytes, options)?)
+    pub(crate) fn start(
+        self,
+        opened: Opened,
+        kv_bytes: Option<u64>,
+        options: Options,
+        progress: Progress<'_>,
+    ) -> Result<Local> {
+        Ok(opened.start(self.pick().0.candle()?, kv_bytes, options, progress)?)
     }
 
     /// Loads a model here and scores token ids with it, one sequence after the other.
     ///
     /// # Errors
     /// As for [`Opened::score`].
-    pub fn score(self, opened: &Opened, sequences: &[Vec<u32>], top: usize) -> Result<Vec<Scores>> {
-        Ok(opened.score(self.pick().0.candle()?, sequences, top)?)
+    pub fn score(
+        self,
+        opened: &Opened,
+        sequences: &[Vec<u32>],
+        top: usize,
+        progress: Progress<'_>,
+    ) -> Result<Vec<Scores>> {
+        Ok(opened.score(self.pick().0.candle()?, sequences, top, progress)?)
     }
 
     fn candle(self) -> Result<Candle> {

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use plimsoll_engine::{Generate, Opened, Options};
+use plimsoll_engine::{Generate, Opened, Options, Progress};
 use plimsoll_lock::{Project, Verified};
 
 use crate::{Device, Error, Result};
@@ -87,7 +87,15 @@ impl Settings {
     /// # Errors
     /// [`Error::Engine`] if it cannot be run with these settings.
     pub fn start(&self, opened: Opened) -> Result<Arc<dyn Generate>> {
-        Ok(Arc::new(self.device.start(opened, self.kv_bytes, self.options.clone())?))
+        self.start_reporting(opened, &|_, _| ())
+    }
+
+    /// [`start`](Self::start), telling `progress` how far it is loaded.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_reporting(&self, opened: Opened, progress: Progress<'_>) -> Result<Arc<dyn Generate>> {
+        Ok(Arc::new(self.device.start(opened, self.kv_bytes, self.options.clone(), progress)?))
     }
 }
 

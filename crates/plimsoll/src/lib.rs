@@ -28,8 +28,8 @@ pub use device::Device;
 pub use engine::{Engine, Loading, Settings, open_unlocked};
 pub use error::{Error, Result};
 pub use plimsoll_engine::{
-    Chat, Event, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Prompt, Request,
-    Sampling, Scores, Timings, Token, Usage, open_weights,
+    Chat, Event, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress, Prompt,
+    Request, Sampling, Scores, Timings, Token, Usage, open_weights,
 };
 pub use plimsoll_lock::Verified;
 

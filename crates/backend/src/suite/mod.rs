@@ -20,7 +20,8 @@ const CACHE: CacheShape = CacheShape { blocks: 48, block: 8 };
 pub struct Tolerance {
     /// Normalized mean squared error of one op's output: `sum (a - b)^2 / sum b^2`.
     pub op: f64,
-    /// Largest absolute difference of two logits computed by the same backend in different batches.
+    /// Largest difference of two logits computed by the same backend in different batches, as a share of the largest
+    /// logit (or of 1, if that is more).
     pub batch: f32,
 }
 
@@ -182,7 +183,8 @@ fn close(case: &str, op: &str, found: &[f32], expected: &[f32], limit: f64) {
 }
 
 fn near(case: &str, what: &str, found: &[f32], expected: &[f32], limit: f32) {
-    let most = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = expected.iter().fold(1.0_f32, |largest, logit| largest.max(logit.abs()));
+    let most = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
     assert!(found.len() == expected.len() && most <= limit, "{case}: {what}: differs by {most:e}, limit {limit:e}");
 }
 

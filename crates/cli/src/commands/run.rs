@@ -9,6 +9,7 @@ use crate::answer::{Answer, Sink, answer};
 use crate::args::{Global, RunArgs};
 use crate::exit::{Exit, Failure, Result};
 use crate::interrupt::Interrupt;
+use crate::progress::Bytes;
 use crate::project::open_model;
 use crate::{chat, input};
 
@@ -40,7 +41,8 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<()> {
 
 fn load(global: &Global, args: &RunArgs) -> Result<Arc<dyn Generate>> {
     let verified = open_model(global, &args.model)?;
-    Ok(Settings::default().start(Opened::new(verified)?)?)
+    let bar = Bytes::new("loading");
+    Ok(Settings::default().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
 }
 
 fn request(args: &RunArgs) -> Result<Request> {

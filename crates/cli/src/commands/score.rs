@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::args::{Global, ScoreArgs};
 use crate::exit::{Exit, Failure, Result};
+use crate::progress::Bytes;
 use crate::project::open_model;
 use crate::{input, output};
 
@@ -23,7 +24,9 @@ pub(crate) fn run(global: &Global, args: &ScoreArgs) -> Result<()> {
             (opened.text().tokenizer()?.encode_bytes(&bytes, Special::PROMPT)?, Some(bytes.len()))
         }
     };
-    let scores = Device::Auto.score(&opened, &[ids], args.top)?;
+    let bar = Bytes::new("loading");
+    let scores = Device::Auto.score(&opened, &[ids], args.top, &|done, total| bar.set(done, total))?;
+    drop(bar);
     let scores = scores.first().ok_or_else(|| Failure::new(Exit::Failure, "the model returned no scores"))?;
     let summary = Summary::new(scores, bytes);
     if global.json {
