@@ -84,7 +84,7 @@ fn random_block(block: &BlockType, chunk: &mut [u8], scale: f32, rng: &mut Rng) 
         block.decode(chunk, &mut values).expect("whole block");
         let most =
             values.iter().fold(0.0, |most: f32, v| if v.is_finite() { most.max(v.abs()) } else { f32::INFINITY });
-        if (0.01 * scale..8.0 * scale).contains(&most) {
+        if (0.25 * scale..2.0 * scale).contains(&most) {
             return;
         }
     }
