@@ -8,5 +8,6 @@ fn main() -> plimsoll::Result<()> {
             print!("{text}");
         }
     }
-    Ok(println!())
+    println!();
+    Ok(())
 }

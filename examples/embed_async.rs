@@ -11,6 +11,7 @@ fn main() -> plimsoll::Result<()> {
                 print!("{text}");
             }
         }
-        Ok(println!())
+        println!();
+        Ok(())
     })
 }
