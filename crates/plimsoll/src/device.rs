@@ -42,12 +42,11 @@ impl Device {
         if self != Device::Auto {
             return (self, "asked for".into());
         }
-        for device in Self::ALL {
-            if device.probe().is_ok() {
-                return (*device, format!("the first of {} that works", names(Self::ALL)));
-            }
+        if let [only] = Self::ALL {
+            return (*only, "the only one in this build".into());
         }
-        (Device::Cpu, "nothing else is there".into())
+        let works = Self::ALL.iter().find(|device| device.probe().is_ok()).unwrap_or(&Device::Cpu);
+        (*works, format!("the first of {} that works", names(Self::ALL)))
     }
 
     /// Whether it can be used, or why not.
