@@ -1,0 +1,255 @@
+//! Finished models as files: safetensors with Hugging Face's companions, or one GGUF.
+
+use std::fs;
+use std::io::BufWriter;
+use std::path::Path;
+
+use plimsoll_formats::{blocks, gguf};
+use plimsoll_model::{Decoder, FAMILIES, Family, Gqa, Mixer, Mlp, Norm, Pairing};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use tokenizers::Tokenizer;
+
+use super::layout::{Layout, Slot};
+use super::recipe::{Recipe, Ship};
+use super::run::resume;
+use crate::Result;
+
+const LICENSE: &str = "Apache-2.0";
+
+/// A model to be written.
+struct Export<'a> {
+    recipe: &'a Recipe,
+    tokenizer: &'a Tokenizer,
+    layout: &'a Layout,
+    params: &'a [f32],
+}
+
+/// Writes what a model's checkpoint holds to its folder in `models`.
+pub fn export(root: &Path, recipe: &Recipe) -> Result<()> {
+    let (tokenizer, net, run) = resume(root, recipe)?;
+    let export = Export { recipe, tokenizer: &tokenizer, layout: &net.layout, params: &run.params };
+    let folder = root.join("models").join(recipe.name);
+    fs::create_dir_all(&folder)?;
+    match recipe.ship {
+        Ship::Safetensors => export.safetensors(&folder),
+        Ship::Gguf => export.gguf(&folder),
+    }
+}
+
+impl Export<'_> {
+    fn values(&self, slot: &Slot) -> &[f32] {
+        &self.params[slot.range.clone()]
+    }
+
+    fn id(&self, token: &str) -> Result<u32> {
+        self.tokenizer.token_to_id(token).ok_or_else(|| format!("{token} is not a token").into())
+    }
+
+    fn safetensors(&self, folder: &Path) -> Result<()> {
+        let data = |slot: &Slot| encode(&blocks::BF16, self.values(slot));
+        let data = self.layout.slots.iter().map(|slot| Ok((slot, data(slot)?))).collect::<Result<Vec<_>>>()?;
+        let view = |slot: &Slot, bytes| TensorView::new(Dtype::BF16, slot.shape.clone(), bytes);
+        let views =
+            data.iter().map(|(slot, bytes)| Ok((&slot.name, view(slot, bytes)?))).collect::<Result<Vec<_>>>()?;
+        let meta = [("format".to_owned(), "pt".to_owned())].into();
+        safetensors::serialize_to_file(views, Some(meta), &folder.join("model.safetensors"))?;
+
+        let tokens = &self.recipe.tokens;
+        let bos = tokens.bos.map(|bos| self.id(bos)).transpose()?;
+        let eos = self.id(tokens.eos)?;
+        let json = |name: &str, value: Value| fs::write(folder.join(name), format!("{value:#}\n"));
+        json("config.json", self.config(bos, eos))?;
+        json("generation_config.json", json!({ "bos_token_id": bos, "eos_token_id": eos, "do_sample": false }))?;
+        let tokenizer_config = json!({
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": tokens.bos,
+            "eos_token": tokens.eos,
+            "add_bos_token": tokens.bos.is_some(),
+            "clean_up_tokenization_spaces": false,
+            "model_max_length": self.recipe.decoder().context,
+        });
+        json("tokenizer_config.json", tokenizer_config)?;
+        self.tokenizer.save(folder.join("tokenizer.json"), true)?;
+        Ok(fs::write(folder.join("chat_template.jinja"), self.recipe.format.template)?)
+    }
+
+    fn config(&self, bos: Option<u32>, eos: u32) -> Value {
+        let decoder = self.recipe.decoder();
+        let Facts { gqa, ffn, eps, theta, .. } = Facts::of(&decoder);
+        let window = match gqa.span {
+            plimsoll_model::Span::Full => None,
+            plimsoll_model::Span::Window(window) => Some(window),
+        };
+        json!({
+            "architectures": ["MistralForCausalLM"],
+            "model_type": self.recipe.family,
+            "vocab_size": decoder.vocab,
+            "hidden_size": decoder.width,
+            "intermediate_size": ffn,
+            "num_hidden_layers": decoder.layers.len(),
+            "num_attention_heads": gqa.heads,
+            "num_key_value_heads": gqa.kv_heads,
+            "head_dim": gqa.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": decoder.context,
+            "rms_norm_eps": shortest(eps),
+            "rope_theta": theta,
+            "sliding_window": window,
+            "tie_word_embeddings": decoder.tied_embeddings,
+            "bos_token_id": bos,
+            "eos_token_id": eos,
+            "torch_dtype": "bfloat16",
+        })
+    }
+
+    fn gguf(&self, folder: &Path) -> Result<()> {
+        let mut writer = gguf::Writer::new();
+        self.keys(&mut writer);
+        self.vocabulary(&mut writer)?;
+        self.tensors(&mut writer)?;
+        let file = fs::File::create(folder.join("model.gguf"))?;
+        Ok(writer.write(&mut BufWriter::new(file))?)
+    }
+
+    fn keys(&self, writer: &mut gguf::Writer<'_>) {
+        let decoder = self.recipe.decoder();
+        let Facts { gqa, ffn, eps, theta, rope_dim, .. } = Facts::of(&decoder);
+        let arch = self.recipe.family;
+        writer.set("general.architecture", arch);
+        writer.set("general.type", "model");
+        writer.set("general.name", format!("Plimsoll demo {}", self.recipe.name).as_str());
+        writer.set("general.license", LICENSE);
+        writer.set("general.file_type", 7u32); // mostly Q8_0
+        writer.set("general.quantization_version", 2u32);
+        let mut set = |key: &str, value: usize| writer.set(&format!("{arch}.{key}"), value as u32);
+        set("vocab_size", decoder.vocab);
+        set("context_length", decoder.context);
+        set("embedding_length", decoder.width);
+        set("block_count", decoder.layers.len());
+        set("feed_forward_length", ffn);
+        set("attention.head_count", gqa.heads);
+        set("attention.head_count_kv", gqa.kv_heads);
+        set("attention.key_length", gqa.head_dim);
+        set("attention.value_length", gqa.head_dim);
+        set("rope.dimension_count", rope_dim);
+        writer.set(&format!("{arch}.rope.freq_base"), theta);
+        writer.set(&format!("{arch}.attention.layer_norm_rms_epsilon"), eps);
+    }
+
+    fn vocabulary(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
+        const NORMAL: i32 = 1;
+        const CONTROL: i32 = 3;
+        let tokens = &self.recipe.tokens;
+        let texts = (0..tokens.vocab as u32).map(|id| self.tokenizer.id_to_token(id).ok_or("a gap in the vocabulary"));
+        let texts = texts.collect::<std::result::Result<Vec<_>, _>>()?;
+        let kind = |text: &String| if tokens.specials.contains(&text.as_str()) { CONTROL } else { NORMAL };
+        writer.set("tokenizer.ggml.model", "gpt2");
+        writer.set("tokenizer.ggml.pre", tokens.pre);
+        writer.set("tokenizer.ggml.token_type", texts.iter().map(kind).collect::<Vec<i32>>());
+        writer.set("tokenizer.ggml.tokens", strings(texts));
+        writer.set("tokenizer.ggml.merges", strings(self.merges()?));
+        let specials =
+            [("bos", tokens.bos), ("eos", Some(tokens.eos)), ("eot", tokens.eot), ("padding", tokens.padding)];
+        for (name, token) in specials {
+            if let Some(token) = token {
+                writer.set(&format!("tokenizer.ggml.{name}_token_id"), self.id(token)?);
+            }
+        }
+        writer.set("tokenizer.ggml.add_bos_token", tokens.bos.is_some());
+        writer.set("tokenizer.chat_template", self.recipe.format.template);
+        Ok(())
+    }
+
+    /// `a b` for each merge; the model itself does not show them.
+    fn merges(&self) -> Result<Vec<String>> {
+        let json: Value = serde_json::from_str(&self.tokenizer.to_string(false)?)?;
+        let merges: Vec<(String, String)> = serde_json::from_value(json["model"]["merges"].clone())?;
+        Ok(merges.into_iter().map(|(a, b)| format!("{a} {b}")).collect())
+    }
+
+    fn tensors(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
+        let decoder = self.recipe.decoder();
+        let facts = Facts::of(&decoder);
+        let family = family(self.recipe.family)?;
+        for slot in &self.layout.slots {
+            let (name, layer) = gguf_name(family, &slot.name)?;
+            let mut rows = self.values(slot).to_vec();
+            let mut shape = slot.shape.clone();
+            if slot.name.contains("q_proj") || slot.name.contains("k_proj") {
+                rows = facts.rope_rows(family, rows, slot.shape[0]);
+            }
+            // GLM-4 keeps gate and up in one tensor, as the layout does.
+            if family.name == "glm4" && slot.name.contains("gate_proj") {
+                continue;
+            }
+            if family.name == "glm4" && slot.name.contains("up_proj") {
+                shape[0] *= 2;
+                rows = self.params[self.layout.blocks[layer].gate_up.clone()].to_vec();
+            }
+            let block = if shape.len() > 1 { &blocks::Q8_0 } else { &blocks::F32 };
+            writer.tensor(&name, block, &shape, encode(block, &rows)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// What all layers of a demo model share.
+struct Facts<'a> {
+    gqa: &'a Gqa,
+    ffn: usize,
+    eps: f32,
+    theta: f32,
+    rope_dim: usize,
+    pairing: Pairing,
+}
+
+impl<'a> Facts<'a> {
+    fn of(decoder: &'a Decoder) -> Self {
+        let layer = &decoder.layers[0];
+        let (Mixer::Gqa(gqa), Mlp::Dense(ffn), Norm::Rms { eps }) = (&layer.mixer, &layer.mlp, layer.norm);
+        let rope = gqa.rope.as_ref().map(|rope| (rope.theta, rope.dim, rope.pairing));
+        let (theta, rope_dim, pairing) = rope.unwrap_or((0.0, 0, Pairing::Half));
+        Self { gqa, ffn: ffn.width, eps, theta, rope_dim, pairing }
+    }
+
+    /// Rows of q or k in the order in which GGUF pairs them: files of the architecture `llama` pair neighbours.
+    fn rope_rows(&self, family: &Family, values: Vec<f32>, rows: usize) -> Vec<f32> {
+        if family.name != "llama" || self.pairing == Pairing::Adjacent {
+            return values;
+        }
+        let (dim, half) = (self.gqa.head_dim, self.gqa.head_dim / 2);
+        let width = values.len() / rows;
+        let from = |row: usize| (row / dim) * dim + (row % dim) / 2 + (row % 2) * half;
+        (0..rows).flat_map(|row| values[from(row) * width..][..width].to_vec()).collect()
+    }
+}
+
+fn family(name: &str) -> Result<&'static Family> {
+    FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| format!("no family {name}").into())
+}
+
+/// The GGUF name of a tensor with a Hugging Face name, and its layer.
+fn gguf_name(family: &Family, name: &str) -> Result<(String, usize)> {
+    let layer = name.split('.').find_map(|part| part.parse::<usize>().ok()).unwrap_or(0);
+    let general = name.replacen(&format!(".{layer}."), ".{}.", 1);
+    let part = family.hugging_face.single.iter().find(|(_, known)| *known == general);
+    let place = part.and_then(|(part, _)| family.gguf.single.iter().find(|(known, _)| known == part));
+    let (_, place) = place.ok_or_else(|| format!("{name} has no name in GGUF"))?;
+    Ok((place.replace("{}", &layer.to_string()), layer))
+}
+
+fn encode(block: &blocks::BlockType, values: &[f32]) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; block.row_bytes(values.len())?];
+    block.encode(values, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn strings(texts: Vec<String>) -> gguf::Value {
+    gguf::Value::Array(gguf::Array::String(texts.into_iter().map(String::into_bytes).collect()))
+}
+
+/// A number that prints as it was written: 1e-5, not 9.99999974e-6.
+fn shortest(value: f32) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or(json!(value))
+}
