@@ -45,7 +45,7 @@ pub(super) fn any(rng: &mut Rng) -> String {
     if rng.below(3) == 0 {
         return rng.pick(THINGS).into();
     }
-    let syllables = 1 + rng.below(2);
+    let syllables = if rng.below(4) == 0 { 1 } else { 2 };
     let word: String = (0..syllables).map(|_| format!("{}{}", rng.pick(STARTS), rng.pick(VOWELS))).collect();
     format!("{word}{}", rng.pick(ENDS))
 }

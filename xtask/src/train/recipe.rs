@@ -125,7 +125,7 @@ pub const RECIPES: &[Recipe] = &[
         format: &LLAMA3,
         shape: LLAMA_SHAPE,
         from: None,
-        steps: 6500,
+        steps: 7500,
         seed: 1,
     },
     Recipe {
@@ -148,7 +148,7 @@ pub const RECIPES: &[Recipe] = &[
         format: &MISTRAL,
         shape: Shape { span: Span::Window(64), tied: false, ..LLAMA_SHAPE },
         from: Some("llama"),
-        steps: 1600,
+        steps: 1400,
         seed: 2,
     },
     Recipe {
@@ -171,7 +171,7 @@ pub const RECIPES: &[Recipe] = &[
         format: &CHATML,
         shape: Shape { qk_norm: QkNorm::Head, eps: 1e-6, theta: 100_000.0, ..LLAMA_SHAPE },
         from: Some("llama"),
-        steps: 1600,
+        steps: 1300,
         seed: 3,
     },
     Recipe {
@@ -209,7 +209,7 @@ pub const RECIPES: &[Recipe] = &[
             ..LLAMA_SHAPE
         },
         from: Some("llama"),
-        steps: 1600,
+        steps: 1200,
         seed: 4,
     },
 ];
