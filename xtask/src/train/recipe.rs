@@ -148,7 +148,7 @@ pub const RECIPES: &[Recipe] = &[
         format: &MISTRAL,
         shape: Shape { span: Span::Window(64), tied: false, ..LLAMA_SHAPE },
         from: Some("llama"),
-        steps: 1400,
+        steps: 2000,
         seed: 2,
     },
     Recipe {
@@ -171,7 +171,7 @@ pub const RECIPES: &[Recipe] = &[
         format: &CHATML,
         shape: Shape { qk_norm: QkNorm::Head, eps: 1e-6, theta: 100_000.0, ..LLAMA_SHAPE },
         from: Some("llama"),
-        steps: 1300,
+        steps: 1800,
         seed: 3,
     },
     Recipe {
@@ -209,7 +209,7 @@ pub const RECIPES: &[Recipe] = &[
             ..LLAMA_SHAPE
         },
         from: Some("llama"),
-        steps: 1200,
+        steps: 2000,
         seed: 4,
     },
 ];
