@@ -1,0 +1,1 @@
+//! The CPU backend: quantized kernels on SIMD registers, one source for every instruction set.
