@@ -1,6 +1,10 @@
 //! The CPU backend: quantized kernels on SIMD registers, one source for every instruction set.
 
+mod activations;
+mod format;
+mod matrix;
 mod pool;
+mod product;
 mod shared;
 mod simd;
 

@@ -109,6 +109,21 @@ unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
     }
 }
 
+// SAFETY: as the parts of what is there.
+unsafe impl<A: Split> Split for Option<A> {
+    type Part = Option<A::Part>;
+
+    /// Nothing can be cut into any number of parts.
+    fn parts(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, A::parts)
+    }
+
+    unsafe fn part(&self, i: usize) -> Self::Part {
+        // SAFETY: as the caller promises.
+        self.as_ref().map(|split| unsafe { split.part(i) })
+    }
+}
+
 // SAFETY: the parts of each are disjoint.
 unsafe impl<A: Split, B: Split> Split for (A, B) {
     type Part = (A::Part, B::Part);

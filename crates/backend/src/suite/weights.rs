@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use plimsoll_formats::blocks::{BlockType, F32};
 use plimsoll_formats::{Error, TensorView};
-use plimsoll_model::{Decoder, TensorId};
+use plimsoll_model::{Decoder, Part, TensorId};
 
 use crate::TensorSource;
 
@@ -57,6 +57,12 @@ impl RandomWeights {
             (id, Stored { block, shape, data })
         };
         Self(decoder.tensors().into_iter().map(make).collect())
+    }
+
+    /// The embedding matrix only, `[rows, cols]`.
+    pub fn matrix(block: &'static BlockType, rows: usize, cols: usize, seed: u64) -> Self {
+        let data = matrix(block, rows, cols, &mut Rng::new(seed));
+        Self([(Part::Embedding.global(), Stored { block, shape: vec![rows, cols], data })].into())
     }
 }
 

@@ -1,0 +1,170 @@
+//! Activations as the matrix products read them: int8 with float scales, or floats.
+
+use crate::format::TILE;
+use crate::pool::Pool;
+use crate::shared::{Chunks, Strip, Strips};
+use crate::simd::{Isa, Kernel, LANES, Lanes, Simd, max_lanes, sum_lanes};
+
+/// How activations are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rounding {
+    /// Int8 with one scale for 256 values.
+    Tile,
+    /// Int8 with one scale for 32 values.
+    Block,
+    /// Not at all.
+    None,
+}
+
+/// 256 values of one column in int8: `value = scale * group[k / 32] * q`.
+#[derive(Clone)]
+#[repr(C, align(64))]
+pub(crate) struct Column {
+    /// Four values each.
+    pub(crate) q: [i32; TILE / 4],
+    /// Minus 128 times the sum of each 16 and each 32 values: what products with biased signed weights start from.
+    pub(crate) bias16: [i32; TILE / 16],
+    pub(crate) bias32: [i32; TILE / 32],
+    /// Sums of each 16 and each 32 values, times `group`: what offsets of weights are multiplied with.
+    pub(crate) sum16: [f32; TILE / 16],
+    pub(crate) sum32: [f32; TILE / 32],
+    /// Scales of each 32 values; 1 where the tile has one scale.
+    pub(crate) group: [f32; TILE / 32],
+    /// Scale of the tile; 1 where each 32 values have their own.
+    pub(crate) scale: f32,
+}
+
+impl Column {
+    pub(crate) const ZERO: Self = Self {
+        q: [0; TILE / 4],
+        bias16: [0; TILE / 16],
+        bias32: [0; TILE / 32],
+        sum16: [0.0; TILE / 16],
+        sum32: [0.0; TILE / 32],
+        group: [0.0; TILE / 32],
+        scale: 0.0,
+    };
+
+    /// Rounds up to 256 values; a multiple of 32.
+    #[inline(always)]
+    pub(crate) fn round<S: Simd>(&mut self, s: S, values: &[f32], rounding: Rounding) {
+        let lanes = values.as_chunks::<LANES>().0;
+        let whole = largest(s, lanes) / 127.0;
+        self.scale = if rounding == Rounding::Tile { whole } else { 1.0 };
+        for (i, pair) in lanes.chunks_exact(2).enumerate() {
+            let scale = if rounding == Rounding::Tile { whole } else { largest(s, pair) / 127.0 };
+            self.group[i] = if rounding == Rounding::Tile { 1.0 } else { scale };
+            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+            let sums = [0, 1].map(|half| self.store(s, 2 * i + half, &pair[half], inverse));
+            let sum = sums[0] + sums[1];
+            (self.bias32[i], self.sum32[i]) = (-128 * sum, sum as f32 * self.group[i]);
+            for (half, sum) in sums.into_iter().enumerate() {
+                (self.bias16[2 * i + half], self.sum16[2 * i + half]) = (-128 * sum, sum as f32 * self.group[i]);
+            }
+        }
+    }
+
+    /// Stores sixteen rounded values and returns their sum.
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, s: S, i: usize, values: &Lanes, inverse: f32) -> i32 {
+        let mut bytes = [0; LANES];
+        s.store_bytes(s.to_i(s.mul(s.load(values), s.splat(inverse))), &mut bytes);
+        for (q, bytes) in self.q[4 * i..].iter_mut().zip(bytes.as_chunks().0) {
+            *q = i32::from_le_bytes(bytes.map(|byte: i8| byte as u8));
+        }
+        bytes.iter().map(|byte| i32::from(*byte)).sum()
+    }
+}
+
+/// The largest magnitude; not a number if any value is infinite or none, so that such values are not rounded away.
+#[inline(always)]
+fn largest<S: Simd>(s: S, lanes: &[Lanes]) -> f32 {
+    let zero = s.splat(0.0);
+    let (mut most, mut odd) = (zero, zero);
+    for x in lanes {
+        let x = s.load(x);
+        most = s.max(s.abs(x), most);
+        odd = s.fma(x, zero, odd);
+    }
+    max_lanes(s, most) + sum_lanes(s, odd)
+}
+
+/// Rounds a row into its columns, one for each tile.
+struct RoundRow<'a> {
+    values: &'a [f32],
+    strip: Strip<'a, Column>,
+    rounding: Rounding,
+}
+
+impl Kernel for RoundRow<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        for (tile, values) in self.values.chunks(TILE).enumerate() {
+            self.strip.row(tile)[0].round(s, values, self.rounding);
+        }
+    }
+}
+
+/// Activations of a step for matrices of `width` columns, in the roundings they ask for.
+#[derive(Default)]
+pub(crate) struct Activations {
+    /// `[width / 256, rows]`, for `Rounding::Tile` and `Rounding::Block`.
+    pub(crate) int: [Vec<Column>; 2],
+    /// Before rounding, `[rows, width]`.
+    pub(crate) float: Vec<f32>,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+}
+
+impl Activations {
+    /// Room for `rows` rows of `width`.
+    pub(crate) fn resize(&mut self, rows: usize, width: usize, roundings: &[Rounding]) {
+        (self.rows, self.width) = (rows, width);
+        let columns = rows * width.div_ceil(TILE);
+        grow(&mut self.float, rows * width, 0.0);
+        for (list, rounding) in self.int.iter_mut().zip([Rounding::Tile, Rounding::Block]) {
+            if roundings.contains(&rounding) {
+                grow(list, columns, Column::ZERO);
+            }
+        }
+    }
+
+    /// Fills all rows: `write` gives the values of one, which are stored in every one of `roundings`.
+    pub(crate) fn fill(
+        &mut self,
+        isa: Isa,
+        pool: &Pool,
+        roundings: &[Rounding],
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let Self { int: [tile, block], float, rows, width } = self;
+        let (rows, width) = (*rows, *width);
+        let len = width.div_ceil(TILE) * rows;
+        let parts = (
+            Chunks::new(&mut float[..rows * width], width),
+            roundings.contains(&Rounding::Tile).then(|| Strips::new(&mut tile[..len], rows, rows, 1)),
+            roundings.contains(&Rounding::Block).then(|| Strips::new(&mut block[..len], rows, rows, 1)),
+        );
+        pool.each(parts, |row, (values, tile, block)| {
+            write(row, values);
+            for (strip, rounding) in [(tile, Rounding::Tile), (block, Rounding::Block)] {
+                if let Some(strip) = strip {
+                    isa.run(RoundRow { values, strip, rounding });
+                }
+            }
+        });
+    }
+
+    /// Rounded rows for a type of weights.
+    pub(crate) fn columns(&self, blockwise: bool) -> &[Column] {
+        &self.int[usize::from(blockwise)]
+    }
+}
+
+fn grow<T: Clone>(list: &mut Vec<T>, len: usize, zero: T) {
+    if list.len() < len {
+        list.resize(len, zero);
+    }
+}

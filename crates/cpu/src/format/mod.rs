@@ -1,0 +1,173 @@
+//! How each block type is packed for the kernels, and unpacked into tiles.
+//!
+//! Sixteen rows make a panel. Packing only moves bytes: each field of a block is cut into words, and word `i` of the sixteen
+//! rows is stored side by side, so that a panel takes exactly the bytes of its rows and one vector holds a word of every
+//! row. A kernel unpacks a tile of 16 rows by 256 values into bytes and scales, which all integer types share.
+
+mod five_bits;
+mod four_bits;
+mod k4;
+mod k6;
+mod low;
+
+use plimsoll_formats::blocks::BlockType;
+
+use crate::simd::{LANES, Lanes, Line, Simd};
+
+pub(crate) use five_bits::{Q5_0, Q5_1};
+pub(crate) use four_bits::{Iq4Nl, Iq4Xs, Mxfp4, Q4_0, Q4_1, Q8_0};
+pub(crate) use k4::{Q4K, Q5K};
+pub(crate) use k6::Q6K;
+pub(crate) use low::{Q2K, Q3K};
+
+/// Values of a row in a tile.
+pub(crate) const TILE: usize = 256;
+
+/// Sixteen rows of 256 values: `value = scale * q + offset`, scale and offset per row and group.
+pub(crate) struct Tile {
+    /// Four values of each row to a line; signed types are stored plus 128.
+    pub(crate) q: [Line; TILE / 4],
+    /// Scales of each group.
+    pub(crate) scale: [Lanes; TILE / 16],
+    /// Offsets of each group; not used by signed types.
+    pub(crate) offset: [Lanes; TILE / 16],
+}
+
+impl Tile {
+    pub(crate) const ZERO: Self =
+        Self { q: [[0; 64]; TILE / 4], scale: [[0.0; LANES]; TILE / 16], offset: [[0.0; LANES]; TILE / 16] };
+}
+
+/// A run of bytes in a block, cut into words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field {
+    /// Bytes of a word: 4, or what is left for scales.
+    pub(crate) word: usize,
+    /// How many.
+    pub(crate) words: usize,
+}
+
+const fn field(word: usize, words: usize) -> Field {
+    Field { word, words }
+}
+
+/// An integer block type.
+pub(crate) trait Format: 'static {
+    /// The type in files.
+    const BLOCK: &'static BlockType;
+    /// Fields of a block in the order they have in files.
+    const FIELDS: &'static [Field];
+    /// Values that share a scale: 16 or 32.
+    const GROUP: usize;
+    /// Values are signed and have no offset.
+    const SIGNED: bool;
+    /// Activations are scaled per 32 values; else per 256.
+    const BLOCKWISE: bool;
+
+    /// Unpacks the blocks of sixteen rows: a line for every four values, a scale and an offset for every group.
+    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]);
+}
+
+/// Types whose values are floats: a block is one value.
+pub(crate) trait Float: 'static {
+    /// Bytes of a value.
+    const BYTES: usize;
+    /// Loads a value of each row.
+    fn load<S: Simd>(s: S, values: &[u8]) -> S::F;
+}
+
+pub(crate) struct F32;
+pub(crate) struct F16;
+pub(crate) struct Bf16;
+
+impl Float for F32 {
+    const BYTES: usize = 4;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, values: &[u8]) -> S::F {
+        s.load(&words(values).map(f32::from_bits))
+    }
+}
+
+impl Float for F16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, values: &[u8]) -> S::F {
+        s.load_f16(&halves(values))
+    }
+}
+
+impl Float for Bf16 {
+    const BYTES: usize = 2;
+    #[inline(always)]
+    fn load<S: Simd>(s: S, values: &[u8]) -> S::F {
+        s.load(&halves(values).map(|bits| f32::from_bits(u32::from(bits) << 16)))
+    }
+}
+
+/// Packs the blocks of up to sixteen rows; rows that are missing are zeros.
+pub(crate) fn pack(fields: &[Field], rows: &[&[u8]], packed: &mut [u8]) {
+    let (mut from, mut to) = (0, 0);
+    for field in fields {
+        for _ in 0..field.words {
+            let line = &mut packed[to..to + LANES * field.word];
+            match field.word {
+                4 => copy_words::<4>(rows, from, line),
+                2 => copy_words::<2>(rows, from, line),
+                _ => copy_words::<1>(rows, from, line),
+            }
+            from += field.word;
+            to += LANES * field.word;
+        }
+    }
+}
+
+#[inline(always)]
+fn copy_words<const W: usize>(rows: &[&[u8]], from: usize, line: &mut [u8]) {
+    for (row, word) in rows.iter().zip(line.as_chunks_mut::<W>().0) {
+        word.copy_from_slice(&row[from..from + W]);
+    }
+}
+
+/// A line of a panel.
+#[inline(always)]
+fn line(bytes: &[u8], index: usize) -> &Line {
+    &bytes.as_chunks().0[index]
+}
+
+/// A 32-bit word of each row.
+#[inline(always)]
+fn words(bytes: &[u8]) -> [u32; LANES] {
+    let words = bytes.as_chunks().0;
+    std::array::from_fn(|row| u32::from_le_bytes(words[row]))
+}
+
+/// A 16-bit word of each row.
+#[inline(always)]
+fn halves(bytes: &[u8]) -> [u16; LANES] {
+    let words = bytes.as_chunks().0;
+    std::array::from_fn(|row| u16::from_le_bytes(words[row]))
+}
+
+/// An f16 of each row.
+#[inline(always)]
+fn f16s<S: Simd>(s: S, bytes: &[u8]) -> S::F {
+    s.load_f16(&halves(&bytes[..2 * LANES]))
+}
+
+/// Stores `factor * integers`.
+#[inline(always)]
+fn scaled<S: Simd>(s: S, factor: S::F, integers: [i32; LANES], to: &mut Lanes) {
+    let floats = integers.map(|integer| integer as f32);
+    s.store(s.mul(factor, s.load(&floats)), to);
+}
+
+/// `f` of every byte of a line.
+#[inline(always)]
+fn map(from: &Line, to: &mut Line, f: impl Fn(u8) -> u8) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = f(*from);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! A packed matrix.
+
+use std::ops::Range;
+
+use plimsoll_formats::TensorView;
+use plimsoll_formats::blocks::{self, BlockType};
+
+use crate::activations::Rounding;
+use crate::format::*;
+use crate::pool::Pool;
+use crate::shared::Chunks;
+use crate::simd::{Isa, Kernel, LANES, Simd};
+
+/// Runs an expression with `$F` the kernels' type of a block type; integer types first, then floats.
+macro_rules! with_type {
+    ($block:expr, $F:ident => $int:expr, $G:ident => $float:expr) => {
+        with_type!(@ $block, $F => $int, $G => $float,
+            [Q4K Q5K Q6K Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2K Q3K Iq4Nl Iq4Xs Mxfp4])
+    };
+    (@ $block:expr, $F:ident => $int:expr, $G:ident => $float:expr, [$($type:ident)*]) => {
+        match $block.id {
+            $(id if id == <$crate::format::$type as $crate::format::Format>::BLOCK.id => {
+                type $F = $crate::format::$type;
+                $int
+            })*
+            id if id == plimsoll_formats::blocks::F16.id => {
+                type $G = $crate::format::F16;
+                $float
+            }
+            id if id == plimsoll_formats::blocks::BF16.id => {
+                type $G = $crate::format::Bf16;
+                $float
+            }
+            _ => {
+                type $G = $crate::format::F32;
+                $float
+            }
+        }
+    };
+}
+pub(crate) use with_type;
+
+/// Weights `[rows, width]` in panels of sixteen rows, inside the model's memory.
+pub(crate) struct Matrix {
+    pub(crate) block: &'static BlockType,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    range: Range<usize>,
+}
+
+impl Matrix {
+    /// Bytes that a matrix takes when packed.
+    pub(crate) fn bytes(view: &TensorView<'_>) -> usize {
+        let row_bytes = view.shape.first().map_or(0, |rows| view.data.len() / (*rows).max(1));
+        view.shape.first().map_or(0, |rows| rows.div_ceil(LANES) * LANES * row_bytes)
+    }
+
+    /// Packs a matrix into `memory[at..]`.
+    pub(crate) fn pack(view: &TensorView<'_>, memory: &mut [u8], at: usize, pool: &Pool) -> Self {
+        let (rows, width) = (view.shape[0], view.shape[1]);
+        let range = at..at + Self::bytes(view);
+        let block = view.block;
+        let row_bytes = view.data.len() / rows.max(1);
+        let fields = fields(block);
+        pool.each(Chunks::new(&mut memory[range.clone()], LANES * row_bytes), |panel, packed| {
+            let first = panel * LANES;
+            let rows: Vec<&[u8]> =
+                (first..rows.min(first + LANES)).map(|row| &view.data[row * row_bytes..][..row_bytes]).collect();
+            for (i, packed) in packed.chunks_exact_mut(LANES * block.bytes).enumerate() {
+                let mut blocks: [&[u8]; LANES] = [&[]; LANES];
+                let blocks = &mut blocks[..rows.len()];
+                blocks.iter_mut().zip(&rows).for_each(|(to, row)| *to = &row[i * block.bytes..][..block.bytes]);
+                pack(&fields, blocks, packed);
+            }
+        });
+        Self { block, rows, width, range }
+    }
+
+    /// What its products want of activations.
+    pub(crate) fn rounding(&self) -> Rounding {
+        with_type!(self.block,
+            F => if F::BLOCKWISE { Rounding::Block } else { Rounding::Tile },
+            G => { let _ = G::BYTES; Rounding::None })
+    }
+
+    /// Panels, the last one possibly filled up with rows of zeros.
+    pub(crate) fn panels(&self) -> usize {
+        self.rows.div_ceil(LANES)
+    }
+
+    /// The bytes of a panel.
+    #[inline(always)]
+    pub(crate) fn panel<'a>(&self, memory: &'a [u8], panel: usize) -> &'a [u8] {
+        let bytes = LANES * self.width / self.block.values * self.block.bytes;
+        &memory[self.range.start + panel * bytes..][..bytes]
+    }
+
+    /// One row, decoded.
+    pub(crate) fn row(&self, isa: Isa, memory: &[u8], row: usize, values: &mut [f32]) {
+        let (panel, lane) = (self.panel(memory, row / LANES), row % LANES);
+        with_type!(self.block,
+            F => isa.run(Row::<F> { panel, lane, values, format: std::marker::PhantomData }),
+            G => isa.run(FloatRow::<G> { panel, lane, values, format: std::marker::PhantomData }))
+    }
+}
+
+/// Words of a block, as they are interleaved.
+fn fields(block: &BlockType) -> Vec<Field> {
+    with_type!(block, F => F::FIELDS.to_vec(), G => vec![Field { word: G::BYTES, words: 1 }])
+}
+
+struct Row<'a, F> {
+    panel: &'a [u8],
+    lane: usize,
+    values: &'a mut [f32],
+    format: std::marker::PhantomData<F>,
+}
+
+impl<F: Format> Kernel for Row<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut tile = Tile::ZERO;
+        let block = F::BLOCK;
+        for (blocks, values) in
+            self.panel.chunks_exact(LANES * block.bytes).zip(self.values.chunks_exact_mut(block.values))
+        {
+            F::unpack(s, blocks, &mut tile.q, &mut tile.scale, &mut tile.offset);
+            for (k, value) in values.iter_mut().enumerate() {
+                let (q, group) = (i32::from(tile.q[k / 4][4 * self.lane + k % 4]), k / F::GROUP);
+                *value = match F::SIGNED {
+                    true => tile.scale[group][self.lane] * (q - 128) as f32,
+                    false => tile.scale[group][self.lane] * q as f32 + tile.offset[group][self.lane],
+                };
+            }
+        }
+    }
+}
+
+struct FloatRow<'a, F> {
+    panel: &'a [u8],
+    lane: usize,
+    values: &'a mut [f32],
+    format: std::marker::PhantomData<F>,
+}
+
+impl<F: Float> Kernel for FloatRow<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (bytes, value) in self.panel.chunks_exact(LANES * F::BYTES).zip(self.values) {
+            let mut lanes = [0.0; LANES];
+            s.store(F::load(s, bytes), &mut lanes);
+            *value = lanes[self.lane];
+        }
+    }
+}
+
+/// Every type that can be packed.
+pub(crate) fn packs(block: &BlockType) -> bool {
+    with_type!(block, F => F::BLOCK.id == block.id, G => {
+        let _ = G::BYTES;
+        [&blocks::F32, &blocks::F16, &blocks::BF16].iter().any(|float| float.id == block.id)
+    })
+}
