@@ -3,9 +3,13 @@
 mod activations;
 mod format;
 mod matrix;
+mod memory;
 mod pool;
 mod product;
 mod shared;
 mod simd;
 
 pub use simd::Tier;
+
+/// The backend's name in messages.
+const NAME: &str = "cpu";

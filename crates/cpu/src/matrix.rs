@@ -1,12 +1,12 @@
 //! A packed matrix.
 
-use std::ops::Range;
-
+use plimsoll_backend::Error;
 use plimsoll_formats::TensorView;
 use plimsoll_formats::blocks::{self, BlockType};
 
 use crate::activations::Rounding;
 use crate::format::*;
+use crate::memory::{Memory, Place};
 use crate::pool::Pool;
 use crate::shared::Chunks;
 use crate::simd::{Isa, Kernel, LANES, Simd};
@@ -45,24 +45,21 @@ pub(crate) struct Matrix {
     pub(crate) block: &'static BlockType,
     pub(crate) rows: usize,
     pub(crate) width: usize,
-    range: Range<usize>,
+    place: Place,
 }
 
 impl Matrix {
-    /// Bytes that a matrix takes when packed.
-    pub(crate) fn bytes(view: &TensorView<'_>) -> usize {
-        let row_bytes = view.shape.first().map_or(0, |rows| view.data.len() / (*rows).max(1));
-        view.shape.first().map_or(0, |rows| rows.div_ceil(LANES) * LANES * row_bytes)
-    }
-
-    /// Packs a matrix into `memory[at..]`.
-    pub(crate) fn pack(view: &TensorView<'_>, memory: &mut [u8], at: usize, pool: &Pool) -> Self {
+    /// Packs a matrix.
+    ///
+    /// # Errors
+    /// If the system does not give the memory.
+    pub(crate) fn pack(view: &TensorView<'_>, memory: &mut Memory, pool: &Pool) -> Result<Self, Error> {
         let (rows, width) = (view.shape[0], view.shape[1]);
-        let range = at..at + Self::bytes(view);
         let block = view.block;
         let row_bytes = view.data.len() / rows.max(1);
         let fields = fields(block);
-        pool.each(Chunks::new(&mut memory[range.clone()], LANES * row_bytes), |panel, packed| {
+        let place = memory.take(rows.next_multiple_of(LANES) * row_bytes)?;
+        pool.each(Chunks::new(memory.get_mut(place), LANES * row_bytes), |panel, packed| {
             let first = panel * LANES;
             let rows: Vec<&[u8]> =
                 (first..rows.min(first + LANES)).map(|row| &view.data[row * row_bytes..][..row_bytes]).collect();
@@ -73,7 +70,7 @@ impl Matrix {
                 pack(&fields, blocks, packed);
             }
         });
-        Self { block, rows, width, range }
+        Ok(Self { block, rows, width, place })
     }
 
     /// What its products want of activations.
@@ -90,13 +87,13 @@ impl Matrix {
 
     /// The bytes of a panel.
     #[inline(always)]
-    pub(crate) fn panel<'a>(&self, memory: &'a [u8], panel: usize) -> &'a [u8] {
+    pub(crate) fn panel<'a>(&self, memory: &'a Memory, panel: usize) -> &'a [u8] {
         let bytes = LANES * self.width / self.block.values * self.block.bytes;
-        &memory[self.range.start + panel * bytes..][..bytes]
+        &memory.get(self.place)[panel * bytes..][..bytes]
     }
 
     /// One row, decoded.
-    pub(crate) fn row(&self, isa: Isa, memory: &[u8], row: usize, values: &mut [f32]) {
+    pub(crate) fn row(&self, isa: Isa, memory: &Memory, row: usize, values: &mut [f32]) {
         let (panel, lane) = (self.panel(memory, row / LANES), row % LANES);
         with_type!(self.block,
             F => isa.run(Row::<F> { panel, lane, values, format: std::marker::PhantomData }),
@@ -126,7 +123,7 @@ impl<F: Format> Kernel for Row<'_, F> {
         for (blocks, values) in
             self.panel.chunks_exact(LANES * block.bytes).zip(self.values.chunks_exact_mut(block.values))
         {
-            F::unpack(s, blocks, &mut tile.q, &mut tile.scale, &mut tile.offset);
+            F::unpack(s, blocks, tile.block::<F>(0));
             for (k, value) in values.iter_mut().enumerate() {
                 let (q, group) = (i32::from(tile.q[k / 4][4 * self.lane + k % 4]), k / F::GROUP);
                 *value = match F::SIGNED {

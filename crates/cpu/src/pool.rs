@@ -251,7 +251,7 @@ fn pin(core: usize) {
         if core < rustix::thread::CpuSet::MAX_CPU {
             set.set(core);
             // Pinning is a wish: a core outside the process's set is refused, and the thread runs where it may.
-            drop(rustix::thread::sched_setaffinity(None, &set));
+            let _ = rustix::thread::sched_setaffinity(None, &set);
         }
     }
     #[cfg(not(target_os = "linux"))]

@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lanes, Line, Simd, f16s, field, line, words};
+use super::{Field, Format, LANES, Line, Simd, TileMut, f16s, field, line, words};
 
 /// `d | qh u32 | qs[16]`: `(q - 16) d`
 pub(crate) struct Q5_0;
@@ -15,7 +15,8 @@ impl Format for Q5_0 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 22 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         five_bits(&blocks[2 * LANES..], q, 112);
     }
@@ -32,7 +33,8 @@ impl Format for Q5_1 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ 24 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
         five_bits(&blocks[4 * LANES..], q, 0);

@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lanes, Line, Simd, f16s, field, line, map, scaled, words};
+use super::{Field, Format, LANES, Line, Simd, TileMut, f16s, field, line, map, scaled, words};
 
 /// Values of IQ4_NL and IQ4_XS, plus 128.
 const IQ4: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
@@ -20,7 +20,8 @@ impl Format for Q4_0 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 18 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         nibbles(&blocks[2 * LANES..], q, |nibble| nibble + 120);
     }
@@ -37,7 +38,8 @@ impl Format for Q4_1 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ 20 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
         nibbles(&blocks[4 * LANES..], q, |nibble| nibble);
@@ -55,7 +57,8 @@ impl Format for Q8_0 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 34 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         for j in 0..8 {
             map(line(&blocks[2 * LANES..], j), &mut q[j], |byte| byte ^ 128);
@@ -74,10 +77,11 @@ impl Format for Iq4Nl {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 18 * LANES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         nibbles(&blocks[2 * LANES..], q, |nibble| nibble);
-        q[..8].iter_mut().for_each(|line| *line = s.lookup(&IQ4, line));
+        look_up(s, &IQ4, &mut q[..8]);
     }
 }
 
@@ -92,14 +96,15 @@ impl Format for Mxfp4 {
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 17 * LANES }, 8, 1>(blocks) else { return };
         for (scale, e) in scale[0].iter_mut().zip(&blocks[..LANES]) {
             // 2^-128 and 2^-127 are subnormal.
             let bits = if *e < 2 { 0x0020_0000 << e } else { (u32::from(*e) - 1) << 23 };
             *scale = f32::from_bits(bits);
         }
         nibbles(&blocks[LANES..], q, |nibble| nibble);
-        q[..8].iter_mut().for_each(|line| *line = s.lookup(&FP4, line));
+        look_up(s, &FP4, &mut q[..8]);
     }
 }
 
@@ -114,17 +119,18 @@ impl Format for Iq4Xs {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 136 * LANES }, 64, 8>(blocks) else { return };
         let d = f16s(s, blocks);
         let (high, low) = (super::halves(&blocks[2 * LANES..4 * LANES]), words(&blocks[4 * LANES..8 * LANES]));
         for (group, scale) in scale.iter_mut().enumerate().take(8) {
             let of = |row: usize| low[row] >> (4 * group) & 15 | (u32::from(high[row]) >> (2 * group) & 3) << 4;
-            scaled(s, d, std::array::from_fn(|row| of(row) as i32 - 32), scale);
+            scaled(s, d, |row| of(row) as i32 - 32, scale);
         }
         for group in 0..8 {
             let q = &mut q[8 * group..8 * group + 8];
             nibbles(&blocks[8 * LANES + 4 * 64 * group..], q, |nibble| nibble);
-            q.iter_mut().for_each(|line| *line = s.lookup(&IQ4, line));
+            look_up(s, &IQ4, q);
         }
     }
 }
@@ -136,5 +142,13 @@ fn nibbles(lines: &[u8], q: &mut [Line], f: impl Fn(u8) -> u8) {
         let line = line(lines, j);
         map(line, &mut q[j], |byte| f(byte & 15));
         map(line, &mut q[4 + j], |byte| f(byte >> 4));
+    }
+}
+
+/// Replaces every byte by its value in a table.
+#[inline(always)]
+fn look_up<S: Simd>(s: S, table: &[u8; 16], lines: &mut [Line]) {
+    for line in lines {
+        *line = s.lookup(table, line);
     }
 }

@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lanes, Line, Simd, f16s, field, line, map, scaled, words};
+use super::{Field, Format, LANES, Lanes, Simd, TileMut, f16s, field, line, map, scaled, words};
 
 /// Bytes of `d`, `dmin` and the scales of sixteen rows.
 const SCALES: usize = LANES * 16;
@@ -17,7 +17,8 @@ impl Format for Q4K {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ 144 * LANES }, 64, 8>(blocks) else { return };
         unpack_scales(s, blocks, scale, offset);
         let lines = &blocks[SCALES..];
         for pair in 0..4 {
@@ -40,7 +41,8 @@ impl Format for Q5K {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ 176 * LANES }, 64, 8>(blocks) else { return };
         unpack_scales(s, blocks, scale, offset);
         let (high, low) = blocks[SCALES..].split_at(8 * 64);
         for pair in 0..4 {
@@ -63,11 +65,11 @@ fn unpack_scales<S: Simd>(s: S, blocks: &[u8], scale: &mut [Lanes], offset: &mut
     let (scales, minima, rest) = (word(0), word(1), word(2));
     for j in 0..4 {
         let (low, high) = (8 * j as u32, 8 * j as u32 + 4);
-        scaled(s, d, std::array::from_fn(|r| (scales[r] >> low & 63) as i32), &mut scale[j]);
-        scaled(s, dmin, std::array::from_fn(|r| (minima[r] >> low & 63) as i32), &mut offset[j]);
+        scaled(s, d, |row| (scales[row] >> low & 63) as i32, &mut scale[j]);
+        scaled(s, dmin, |row| (minima[row] >> low & 63) as i32, &mut offset[j]);
         let upper = |word: u32| word >> (low + 6) & 3;
         let of = |rest: u32, word: u32| (rest | upper(word) << 4) as i32;
-        scaled(s, d, std::array::from_fn(|r| of(rest[r] >> low & 15, scales[r])), &mut scale[4 + j]);
-        scaled(s, dmin, std::array::from_fn(|r| of(rest[r] >> high & 15, minima[r])), &mut offset[4 + j]);
+        scaled(s, d, |row| of(rest[row] >> low & 15, scales[row]), &mut scale[4 + j]);
+        scaled(s, dmin, |row| of(rest[row] >> high & 15, minima[row]), &mut offset[4 + j]);
     }
 }

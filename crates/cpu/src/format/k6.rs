@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, Lanes, Line, Simd, f16s, field, line, scaled, words};
+use super::{Field, Format, LANES, Simd, TileMut, f16s, field, line, scaled, words};
 
 pub(crate) struct Q6K;
 
@@ -14,14 +14,15 @@ impl Format for Q6K {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 210 * LANES }, 64, 16>(blocks) else { return };
         let (low, rest) = blocks.split_at(32 * 64);
         let (high, rest) = rest.split_at(16 * 64);
         let (scales, d) = rest.split_at(4 * 64);
         let d = f16s(s, d);
         for (i, scale) in scale.iter_mut().enumerate().take(16) {
             let words = words(&scales[64 * (i / 4)..][..64]);
-            scaled(s, d, words.map(|word| i32::from((word >> (8 * (i % 4))) as i8)), scale);
+            scaled(s, d, |row| i32::from((words[row] >> (8 * (i % 4))) as i8), scale);
         }
         // Halves of 128 values; in each, four runs of 32 share bytes.
         for half in 0..2 {

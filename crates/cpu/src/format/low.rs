@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lanes, Line, Simd, f16s, field, line, scaled, words};
+use super::{Field, Format, LANES, Simd, TileMut, f16s, field, line, map, scaled, words};
 
 /// `scales[16] | qs[64] | d | dmin`: `d s q - dmin m`, `s` and `m` the nibbles of a scale byte
 pub(crate) struct Q2K;
@@ -15,18 +15,19 @@ impl Format for Q2K {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ 84 * LANES }, 64, 16>(blocks) else { return };
         let (scales, rest) = blocks.split_at(4 * 64);
         let (lines, rest) = rest.split_at(16 * 64);
         let (d, dmin) = (f16s(s, rest), s.sub(s.splat(0.0), f16s(s, &rest[2 * LANES..])));
         for group in 0..16 {
-            let word = words(&scales[64 * (group / 4)..][..64]).map(|word| word >> (8 * (group % 4)));
-            scaled(s, d, word.map(|word| (word & 15) as i32), &mut scale[group]);
-            scaled(s, dmin, word.map(|word| (word >> 4 & 15) as i32), &mut offset[group]);
+            let (word, shift) = (words(&scales[64 * (group / 4)..][..64]), 8 * (group % 4));
+            scaled(s, d, |row| (word[row] >> shift & 15) as i32, &mut scale[group]);
+            scaled(s, dmin, |row| (word[row] >> (shift + 4) & 15) as i32, &mut offset[group]);
         }
         for (from, shift, to) in two_bits() {
             let from = line(lines, from);
-            (0..64).for_each(|i| q[to][i] = from[i] >> shift & 3);
+            map(from, &mut q[to], |byte| byte >> shift & 3);
         }
     }
 }
@@ -42,7 +43,8 @@ impl Format for Q3K {
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], _: &mut [Lanes]) {
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
+        let Some((blocks, q, scale, _)) = tile.sized::<{ 110 * LANES }, 64, 16>(blocks) else { return };
         let (mask, rest) = blocks.split_at(8 * 64);
         let (lines, rest) = rest.split_at(16 * 64);
         let (scales, d) = rest.split_at(3 * 64);
@@ -55,11 +57,13 @@ impl Format for Q3K {
                 let low = low[row] >> (8 * (group % 4) + 4 * (group / 8)) & 15;
                 low | (high[row] >> (8 * (group % 4) + 2 * (group / 4)) & 3) << 4
             };
-            scaled(s, d, std::array::from_fn(|row| of(row) as i32 - 32), scale);
+            scaled(s, d, |row| of(row) as i32 - 32, scale);
         }
         for (from, shift, to) in two_bits() {
             let (from, mask) = (line(lines, from), line(mask, to % 8));
-            (0..64).for_each(|i| q[to][i] = (from[i] >> shift & 3 | (mask[i] >> (to / 8) & 1) << 2) + 124);
+            for i in 0..64 {
+                q[to][i] = (from[i] >> shift & 3 | (mask[i] >> (to / 8) & 1) << 2) + 124;
+            }
         }
     }
 }

@@ -34,8 +34,39 @@ pub(crate) struct Tile {
 }
 
 impl Tile {
+    /// The part of block `i` of each row.
+    #[inline(always)]
+    pub(crate) fn block<F: Format>(&mut self, i: usize) -> TileMut<'_> {
+        let (quads, groups) = (F::BLOCK.values / 4, F::BLOCK.values / F::GROUP);
+        TileMut {
+            q: &mut self.q[quads * i..],
+            scale: &mut self.scale[groups * i..],
+            offset: &mut self.offset[groups * i..],
+        }
+    }
+
     pub(crate) const ZERO: Self =
         Self { q: [[0; 64]; TILE / 4], scale: [[0.0; LANES]; TILE / 16], offset: [[0.0; LANES]; TILE / 16] };
+}
+
+/// The part of a tile that a block of each row fills.
+pub(crate) struct TileMut<'a> {
+    q: &'a mut [Line],
+    scale: &'a mut [Lanes],
+    offset: &'a mut [Lanes],
+}
+
+/// Blocks of sixteen rows, and the lines, scales and offsets they fill, in the sizes of a type.
+type Sized<'a, const B: usize, const Q: usize, const G: usize> =
+    (&'a [u8; B], &'a mut [Line; Q], &'a mut [Lanes; G], &'a mut [Lanes; G]);
+
+impl<'a> TileMut<'a> {
+    /// As arrays, so that nothing behind it is checked again. There is always as much as a type asks for.
+    #[inline(always)]
+    fn sized<const B: usize, const Q: usize, const G: usize>(self, blocks: &'a [u8]) -> Option<Sized<'a, B, Q, G>> {
+        let (scale, offset) = (self.scale.first_chunk_mut()?, self.offset.first_chunk_mut()?);
+        Some((blocks.first_chunk()?, self.q.first_chunk_mut()?, scale, offset))
+    }
 }
 
 /// A run of bytes in a block, cut into words.
@@ -65,7 +96,7 @@ pub(crate) trait Format: 'static {
     const BLOCKWISE: bool;
 
     /// Unpacks the blocks of sixteen rows: a line for every four values, a scale and an offset for every group.
-    fn unpack<S: Simd>(s: S, blocks: &[u8], q: &mut [Line], scale: &mut [Lanes], offset: &mut [Lanes]);
+    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>);
 }
 
 /// Types whose values are floats: a block is one value.
@@ -84,7 +115,11 @@ impl Float for F32 {
     const BYTES: usize = 4;
     #[inline(always)]
     fn load<S: Simd>(s: S, values: &[u8]) -> S::F {
-        s.load(&words(values).map(f32::from_bits))
+        let (mut floats, words) = ([0.0; LANES], words(values));
+        for (float, bits) in floats.iter_mut().zip(words) {
+            *float = f32::from_bits(bits);
+        }
+        s.load(&floats)
     }
 }
 
@@ -100,7 +135,11 @@ impl Float for Bf16 {
     const BYTES: usize = 2;
     #[inline(always)]
     fn load<S: Simd>(s: S, values: &[u8]) -> S::F {
-        s.load(&halves(values).map(|bits| f32::from_bits(u32::from(bits) << 16)))
+        let (mut floats, halves) = ([0.0; LANES], halves(values));
+        for (float, bits) in floats.iter_mut().zip(halves) {
+            *float = f32::from_bits(u32::from(bits) << 16);
+        }
+        s.load(&floats)
     }
 }
 
@@ -137,15 +176,21 @@ fn line(bytes: &[u8], index: usize) -> &Line {
 /// A 32-bit word of each row.
 #[inline(always)]
 fn words(bytes: &[u8]) -> [u32; LANES] {
-    let words = bytes.as_chunks().0;
-    std::array::from_fn(|row| u32::from_le_bytes(words[row]))
+    let mut words = [0; LANES];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// A 16-bit word of each row.
 #[inline(always)]
 fn halves(bytes: &[u8]) -> [u16; LANES] {
-    let words = bytes.as_chunks().0;
-    std::array::from_fn(|row| u16::from_le_bytes(words[row]))
+    let mut words = [0; LANES];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u16::from_le_bytes(*bytes);
+    }
+    words
 }
 
 /// An f16 of each row.
@@ -154,11 +199,13 @@ fn f16s<S: Simd>(s: S, bytes: &[u8]) -> S::F {
     s.load_f16(&halves(&bytes[..2 * LANES]))
 }
 
-/// Stores `factor * integers`.
+/// Stores `factor * integer(row)`.
 #[inline(always)]
-fn scaled<S: Simd>(s: S, factor: S::F, integers: [i32; LANES], to: &mut Lanes) {
-    let floats = integers.map(|integer| integer as f32);
-    s.store(s.mul(factor, s.load(&floats)), to);
+fn scaled<S: Simd>(s: S, factor: S::F, integer: impl Fn(usize) -> i32, to: &mut Lanes) {
+    for (row, to) in to.iter_mut().enumerate() {
+        *to = integer(row) as f32;
+    }
+    s.store(s.mul(factor, s.load(to)), to);
 }
 
 /// `f` of every byte of a line.

@@ -12,7 +12,7 @@ impl<F: Format> Kernel for Unpack<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self(blocks, tile, _) = self;
-        F::unpack(s, blocks, &mut tile.q, &mut tile.scale, &mut tile.offset);
+        F::unpack(s, blocks, tile.block::<F>(0));
     }
 }
 

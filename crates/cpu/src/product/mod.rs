@@ -9,6 +9,7 @@ use std::marker::PhantomData;
 use crate::activations::{Activations, Column};
 use crate::format::{Float, Format, TILE, Tile};
 use crate::matrix::{Matrix, with_type};
+use crate::memory::Memory;
 use crate::simd::{Isa, Kernel, LANES, Lanes, Simd};
 
 /// Rows of a unit of work.
@@ -16,13 +17,10 @@ pub(crate) const ROWS: usize = 2 * LANES;
 /// Columns of a unit's results: what stays in the second-level cache beside the activations.
 pub(crate) const COLUMNS: usize = 128;
 
-/// Results of a unit: for each column, sixteen rows of each panel.
-pub(crate) type Results = [[Lanes; 2]; COLUMNS];
-
 /// `out[column] = W[32 unit..][..32] a[first + column]` for the columns of `out`. Rows beyond the matrix come out as 0.
 pub(crate) fn product(
     isa: Isa,
-    (matrix, memory): (&Matrix, &[u8]),
+    (matrix, memory): (&Matrix, &Memory),
     unit: usize,
     activations: &Activations,
     first: usize,
@@ -82,14 +80,12 @@ impl<F: Format> Kernel for Integer<'_, F> {
 /// Unpacks the blocks of a tile, and says how many groups they have.
 #[inline(always)]
 fn unpack<S: Simd, F: Format>(s: S, bytes: &[u8], tile: &mut Tile) -> usize {
-    let (quads, groups) = (F::BLOCK.values / 4, F::BLOCK.values / F::GROUP);
     let mut blocks = 0;
     for blocks_of_rows in bytes.chunks_exact(LANES * F::BLOCK.bytes) {
-        let (q, scale) = (&mut tile.q[quads * blocks..][..quads], &mut tile.scale[groups * blocks..][..groups]);
-        F::unpack(s, blocks_of_rows, q, scale, &mut tile.offset[groups * blocks..][..groups]);
+        F::unpack(s, blocks_of_rows, tile.block::<F>(blocks));
         blocks += 1;
     }
-    groups * blocks
+    blocks * (F::BLOCK.values / F::GROUP)
 }
 
 /// Multiplies with all columns, as many at a time as registers hold.
@@ -134,17 +130,19 @@ fn multiply<S: Simd, F: Format, const P: usize, const N: usize>(
         if F::SIGNED && S::SIGNED_BIAS != 0 {
             for n in 0..N {
                 let bias = if F::GROUP == 16 { columns[n].bias16[group] } else { columns[n].bias32[group] };
-                (0..P).for_each(|p| dots[p][n] = s.splat_i(bias));
+                for dots in &mut dots {
+                    dots[n] = s.splat_i(bias);
+                }
             }
         }
         for quad in group * quads..(group + 1) * quads {
-            let weights = tiles.map(|tile| s.line(&tile.q[quad]));
             for n in 0..N {
                 let a = s.quad(columns[n].q[quad]);
                 for p in 0..P {
+                    let weights = s.line(&tiles[p].q[quad]);
                     dots[p][n] = match F::SIGNED {
-                        true => s.dot4_signed(dots[p][n], weights[p], a),
-                        false => s.dot4(dots[p][n], weights[p], a),
+                        true => s.dot4_signed(dots[p][n], weights, a),
+                        false => s.dot4(dots[p][n], weights, a),
                     };
                 }
             }
@@ -215,14 +213,18 @@ fn multiply_floats<S: Simd, F: Float, const N: usize>(
     let mut sums = [[s.splat(0.0); N]; 2];
     let lines = panels.map(|panel| &panel[..width * bytes]);
     for k in 0..width {
-        let weights = lines.map(|lines| F::load(s, &lines[k * bytes..][..bytes]));
+        let weights = [F::load(s, &lines[0][k * bytes..][..bytes]), F::load(s, &lines[1][k * bytes..][..bytes])];
         for n in 0..N {
             let a = s.splat(rows[n][k]);
-            (0..2).for_each(|p| sums[p][n] = s.fma(weights[p], a, sums[p][n]));
+            for p in 0..2 {
+                sums[p][n] = s.fma(weights[p], a, sums[p][n]);
+            }
         }
     }
     for (n, out) in out.iter_mut().enumerate().take(N) {
-        (0..count).for_each(|p| s.store(sums[p][n], &mut out[p]));
+        for p in 0..count {
+            s.store(sums[p][n], &mut out[p]);
+        }
     }
     N
 }

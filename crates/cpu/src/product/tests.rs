@@ -13,7 +13,7 @@ use crate::simd::Tier;
 /// A matrix of random weights with its memory.
 struct Case {
     matrix: Matrix,
-    memory: Vec<u8>,
+    memory: Memory,
     /// `[rows, width]`
     weights: Vec<f32>,
 }
@@ -22,8 +22,8 @@ impl Case {
     fn new(block: &'static BlockType, rows: usize, width: usize) -> Self {
         let source = RandomWeights::matrix(block, rows, width, 3);
         let view = source.tensor(Part::Embedding.global()).unwrap();
-        let mut memory = vec![0; Matrix::bytes(&view)];
-        let matrix = Matrix::pack(&view, &mut memory, 0, &Pool::new(2, &[]).unwrap());
+        let mut memory = Memory::default();
+        let matrix = Matrix::pack(&view, &mut memory, &Pool::new(2, &[]).unwrap()).unwrap();
         Self { matrix, memory, weights: view.to_f32().unwrap() }
     }
 

@@ -100,6 +100,7 @@ pub(crate) trait Kernel {
     /// What it gives.
     type Output;
     /// Must be `#[inline(always)]`, and so must everything it calls on `simd`: only what is inlined into
-    /// [`Simd::run`] is compiled with the set's instructions.
+    /// [`Simd::run`] is compiled with the set's instructions. A closure that is handed to the standard library is not:
+    /// kernels are plain loops.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
