@@ -1,14 +1,20 @@
 //! The CPU backend: quantized kernels on SIMD registers, one source for every instruction set.
 
 mod activations;
+mod attention;
+mod batch;
+mod cache;
+mod element;
 mod format;
 mod matrix;
 mod memory;
 mod pool;
 mod product;
+mod rope;
 mod shared;
 mod simd;
 
+pub use cache::KvType;
 pub use simd::Tier;
 
 /// The backend's name in messages.

@@ -109,6 +109,7 @@ unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
     }
 }
 
+<<<<<<< HEAD
 // SAFETY: as the parts of what is there.
 unsafe impl<A: Split> Split for Option<A> {
     type Part = Option<A::Part>;
@@ -121,6 +122,47 @@ unsafe impl<A: Split> Split for Option<A> {
     unsafe fn part(&self, i: usize) -> Self::Part {
         // SAFETY: as the caller promises.
         self.as_ref().map(|split| unsafe { split.part(i) })
+=======
+/// A matrix cut into vertical strips, and these into bands of rows.
+pub(crate) struct Bands<'a, T> {
+    strips: Strips<'a, T>,
+    bounds: &'a [usize],
+}
+
+impl<'a, T> Bands<'a, T> {
+    /// Band `i` is the rows `bounds[i]..bounds[i + 1]`. Parts are in order of strips, then bands.
+    ///
+    /// # Panics
+    /// If the bounds do not ascend, each above the last, within the rows of the matrix.
+    pub(crate) fn new(strips: Strips<'a, T>, bounds: &'a [usize]) -> Self {
+        let ascending = bounds.windows(2).all(|pair| pair[0] < pair[1]);
+        let inside = bounds.last().is_none_or(|last| *last <= strips.rows);
+        assert!(ascending && inside, "bands at {bounds:?} of {} rows", strips.rows);
+        Self { strips, bounds }
+    }
+
+    fn bands(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
+    }
+}
+
+// SAFETY: strips are disjoint, and so are the bands of one, whose bounds ascend inside the rows that are there.
+unsafe impl<'a, T: Send> Split for Bands<'a, T> {
+    type Part = Strip<'a, T>;
+
+    fn parts(&self) -> usize {
+        self.strips.parts() * self.bands()
+    }
+
+    unsafe fn part(&self, i: usize) -> Strip<'a, T> {
+        let band = i % self.bands();
+        let (first, end) = (self.bounds[band], self.bounds[band + 1]);
+        // SAFETY: the strip exists for `i < parts()`, and so does its row `first`, which is less than `end`.
+        unsafe {
+            let strip = self.strips.part(i / self.bands());
+            Strip { data: strip.data.add(first * strip.stride), rows: end - first, ..strip }
+        }
+>>>>>>> 1763d23 (Attend over a paged cache of f16 or 8-bit keys and values)
     }
 }
 
@@ -150,4 +192,24 @@ unsafe impl<A: Split, B: Split, C: Split> Split for (A, B, C) {
         // SAFETY: `i` is less than all counts.
         unsafe { (self.0.part(i), self.1.part(i), self.2.part(i)) }
     }
+}
+
+// SAFETY: as the split inside; where there is none, nothing is given out.
+unsafe impl<A: Split> Split for Option<A> {
+    type Part = Option<A::Part>;
+
+    fn parts(&self) -> usize {
+        self.as_ref().map_or(usize::MAX, Split::parts)
+    }
+
+    unsafe fn part(&self, i: usize) -> Self::Part {
+        // SAFETY: `i` is less than the count of the split inside.
+        self.as_ref().map(|split| unsafe { split.part(i) })
+    }
+}
+
+/// Calls `run` with every part of `split`, on this thread.
+pub(crate) fn each_here<S: Split>(split: S, mut run: impl FnMut(usize, S::Part)) {
+    // SAFETY: every index below `parts()`, one after the other.
+    (0..split.parts()).for_each(|i| run(i, unsafe { split.part(i) }));
 }
