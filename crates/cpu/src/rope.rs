@@ -216,3 +216,38 @@ impl<E: Element> Head<'_, E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rotate(rope: Rope, position: usize, head: &[f32]) -> Vec<f32> {
+        let table = rope.table();
+        let ropes = Ropes { ropes: vec![(rope, table)], layers: vec![] };
+        let mut head = head.to_vec();
+        // The rotation of row 1.
+        ropes.rotations([3, position].into_iter())[0].apply(1, &mut head);
+        head
+    }
+
+    #[test]
+    fn pairs_are_rotated_by_their_angles() {
+        let head = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let rope = |dim, pairing| Rope { dim, pairing, theta: 100.0, scaling: plimsoll_model::Scaling::None };
+        // With two pairs the frequencies are 1 and 1 / 10.
+        let angles = [7.0_f64, 0.7];
+        for (pairing, pairs) in [(Pairing::Half, [(0, 2), (1, 3)]), (Pairing::Adjacent, [(0, 1), (2, 3)])] {
+            let found = rotate(rope(4, pairing), 7, &head);
+            assert_eq!(found[4..], head[4..], "dimensions beyond the rotated ones are left alone");
+            for ((a, b), angle) in pairs.into_iter().zip(angles) {
+                let (x, y) = (f64::from(head[a]), f64::from(head[b]));
+                let (cos, sin) = (angle.cos(), angle.sin());
+                let near = |found: f32, expected: f64| (f64::from(found) - expected).abs() < 1e-5;
+                assert!(
+                    near(found[a], x * cos - y * sin) && near(found[b], y * cos + x * sin),
+                    "{pairing:?}: {found:?}"
+                );
+            }
+        }
+    }
+}
