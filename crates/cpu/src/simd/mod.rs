@@ -4,8 +4,12 @@
 //! operation is rounded once, sums over lanes have one order, so that results are bit-identical from one set to the next.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod math;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -42,7 +46,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Loads 64 bytes.
     fn line(self, bytes: &Line) -> Self::B;
-    /// The same four signed bytes in every lane.
+    /// The same four signed bytes in every lane: activations, of which none is -128.
     fn quad(self, bytes: i32) -> Self::B;
     /// `table[byte & 15]` for every byte.
     fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line;

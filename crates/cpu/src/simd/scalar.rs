@@ -81,11 +81,11 @@ impl Simd for Scalar {
     }
     #[inline(always)]
     fn load_f16(self, from: &[u16; LANES]) -> Lanes {
-        from.map(|bits| f16::from_bits(bits).to_f32())
+        from.map(|bits| f16::from_bits(bits).to_f32_const())
     }
     #[inline(always)]
     fn store_f16(self, value: Lanes, to: &mut [u16; LANES]) {
-        *to = value.map(|value| f16::from_f32(value).to_bits());
+        *to = value.map(|value| f16::from_f32_const(value).to_bits());
     }
     #[inline(always)]
     fn load_i8(self, from: &[i8; LANES]) -> Lanes {

@@ -9,9 +9,15 @@ use super::{Kernel, Simd};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tier {
-    /// AVX-512 with VNNI (Intel from Ice Lake, AMD from Zen 4).
+    /// AVX-512 with VNNI: Intel's servers from Ice Lake, AMD from Zen 4.
     Avx512Vnni,
-    /// Plain Rust.
+    /// AVX2 with VNNI: Intel without AVX-512 from Alder Lake.
+    AvxVnni,
+    /// AVX2, FMA and F16C: Intel from Haswell, AMD from Zen.
+    Avx2,
+    /// NEON with dot products: Arm from v8.2, such as Apple from M1, Neoverse N1 and Cortex-A76.
+    NeonDotprod,
+    /// Plain Rust: every processor.
     Scalar,
 }
 
@@ -20,16 +26,27 @@ pub enum Tier {
 pub(crate) enum Isa {
     #[cfg(target_arch = "x86_64")]
     Avx512(super::avx512::Avx512),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(super::avx2::Avx2<true>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(super::avx2::Avx2<false>),
+    #[cfg(target_arch = "aarch64")]
+    Neon(super::neon::Neon),
     Scalar(Scalar),
 }
 
 impl Tier {
     /// All tiers, fastest first.
-    pub const ALL: &'static [Tier] = &[Tier::Avx512Vnni, Tier::Scalar];
+    pub const ALL: &'static [Tier] = &[Tier::Avx512Vnni, Tier::AvxVnni, Tier::Avx2, Tier::NeonDotprod, Tier::Scalar];
 
     /// The fastest tier of this processor.
     pub fn best() -> Tier {
         Self::ALL.iter().copied().find(|tier| tier.available()).unwrap_or(Tier::Scalar)
+    }
+
+    /// The tier of that name.
+    pub fn by_name(name: &str) -> Option<Tier> {
+        Self::ALL.iter().copied().find(|tier| tier.name() == name)
     }
 
     /// Whether this processor has it.
@@ -41,6 +58,9 @@ impl Tier {
     pub fn name(self) -> &'static str {
         match self {
             Tier::Avx512Vnni => "avx512-vnni",
+            Tier::AvxVnni => "avx-vnni",
+            Tier::Avx2 => "avx2",
+            Tier::NeonDotprod => "neon-dotprod",
             Tier::Scalar => "scalar",
         }
     }
@@ -49,8 +69,13 @@ impl Tier {
         match self {
             #[cfg(target_arch = "x86_64")]
             Tier::Avx512Vnni => super::avx512::Avx512::detect().map(Isa::Avx512),
+            #[cfg(target_arch = "x86_64")]
+            Tier::AvxVnni => super::avx2::Avx2::detect().map(Isa::AvxVnni),
+            #[cfg(target_arch = "x86_64")]
+            Tier::Avx2 => super::avx2::Avx2::detect().map(Isa::Avx2),
+            #[cfg(target_arch = "aarch64")]
+            Tier::NeonDotprod => super::neon::Neon::detect().map(Isa::Neon),
             Tier::Scalar => Some(Isa::Scalar(Scalar)),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
     }
@@ -62,6 +87,12 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(isa) => isa.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2(isa) => isa.run(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon(isa) => isa.run(kernel),
             Isa::Scalar(isa) => isa.run(kernel),
         }
     }
