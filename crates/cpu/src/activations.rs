@@ -55,7 +55,7 @@ impl Column {
             let scale = if rounding == Rounding::Tile { whole } else { largest(s, pair) / 127.0 };
             self.group[i] = if rounding == Rounding::Tile { 1.0 } else { scale };
             let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            let sums = [0, 1].map(|half| self.store(s, 2 * i + half, &pair[half], inverse));
+            let sums = [self.store(s, 2 * i, &pair[0], inverse), self.store(s, 2 * i + 1, &pair[1], inverse)];
             let sum = sums[0] + sums[1];
             (self.bias32[i], self.sum32[i]) = (-128 * sum, sum as f32 * self.group[i]);
             for (half, sum) in sums.into_iter().enumerate() {
