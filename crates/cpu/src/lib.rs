@@ -5,6 +5,7 @@ mod attention;
 mod batch;
 mod cache;
 mod element;
+mod bandwidth;
 mod format;
 mod matrix;
 mod memory;
@@ -15,6 +16,7 @@ mod shared;
 mod simd;
 
 pub use cache::KvType;
+pub use bandwidth::{ReadProbe, read_bandwidth};
 pub use simd::Tier;
 
 /// The backend's name in messages.
