@@ -14,6 +14,7 @@
 //! | what a reader sees, and when an answer ends | `reply.rs`, `text.rs`, `event.rs` |
 //! | threads, queues, cancellation | `thread.rs`, `generation.rs` |
 //! | the mathematics of a step | `forward.rs`, `runner.rs` |
+//! | what `plimsoll bench` times | `bench.rs` |
 //! | what is read from a model's files | `opened.rs`, `checkpoint.rs`, `assets.rs` |
 //!
 //! # Sampling
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod assets;
+pub mod bench;
 mod blocks;
 mod checkpoint;
 mod defaults;

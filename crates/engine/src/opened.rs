@@ -156,7 +156,7 @@ impl Opened {
         sequences.iter().map(|ids| score(&mut runner, cache, ids, CHUNK, top)).collect()
     }
 
-    fn runner<B: Backend>(
+    pub(crate) fn runner<B: Backend>(
         &self,
         backend: B,
         cache: KvCache,

@@ -1,9 +1,10 @@
 //! Where models run: the only place that knows which backends are compiled in.
 
 use plimsoll_candle::Candle;
-use plimsoll_engine::{Local, Opened, Options, Progress, Scores};
+use plimsoll_engine::bench::{Bench, Work};
+use plimsoll_engine::{Error, Local, Opened, Progress, Scores};
 
-use crate::Result;
+use crate::{Result, Settings};
 
 /// A device and the backend that drives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,14 +59,26 @@ impl Device {
         }
     }
 
-    pub(crate) fn start(
+    /// Threads that a model here computes with if `asked` for some; none where the backend decides and cannot be told,
+    /// as candle.
+    pub fn threads(self, _asked: Option<usize>) -> Option<usize> {
+        None
+    }
+
+    pub(crate) fn start(self, opened: Opened, settings: &Settings, progress: Progress<'_>) -> Result<Local> {
+        let backend = self.pick().0.candle(settings.threads)?;
+        Ok(opened.start(backend, settings.kv_bytes, settings.options.clone(), progress)?)
+    }
+
+    pub(crate) fn bench(
         self,
-        opened: Opened,
-        kv_bytes: Option<u64>,
-        options: Options,
+        opened: &Opened,
+        works: &[Work],
+        settings: &Settings,
         progress: Progress<'_>,
-    ) -> Result<Local> {
-        Ok(opened.start(self.pick().0.candle()?, kv_bytes, options, progress)?)
+    ) -> Result<Bench> {
+        let backend = self.pick().0.candle(settings.threads)?;
+        Ok(Bench::load(opened, backend, works, settings.options.prefill_chunk, settings.kv_bytes, progress)?)
     }
 
     /// Loads a model here and scores token ids with it, one sequence after the other.
@@ -79,10 +92,13 @@ impl Device {
         top: usize,
         progress: Progress<'_>,
     ) -> Result<Vec<Scores>> {
-        Ok(opened.score(self.pick().0.candle()?, sequences, top, progress)?)
+        Ok(opened.score(self.pick().0.candle(None)?, sequences, top, progress)?)
     }
 
-    fn candle(self) -> Result<Candle> {
+    fn candle(self, threads: Option<usize>) -> Result<Candle> {
+        if threads.is_some() {
+            return Err(Error::Unsupported { param: "threads", by: "the candle backend".into() }.into());
+        }
         match self {
             Device::Auto | Device::Cpu => Ok(Candle::cpu()),
             #[cfg(feature = "metal")]

@@ -17,6 +17,9 @@ use crate::{Device, Error, Result};
 pub struct Settings {
     /// Where they run.
     pub device: Device,
+    /// Threads that compute; by default as many as the backend thinks best. One that cannot be told refuses a number: see
+    /// [`Device::threads`].
+    pub threads: Option<usize>,
     /// Bytes of KV cache at most; by default eight full contexts, within 1 GiB.
     pub kv_bytes: Option<u64>,
     /// Limits of scheduling.
@@ -95,7 +98,7 @@ impl Settings {
     /// # Errors
     /// The same.
     pub fn start_reporting(&self, opened: Opened, progress: Progress<'_>) -> Result<Arc<dyn Generate>> {
-        Ok(Arc::new(self.device.start(opened, self.kv_bytes, self.options.clone(), progress)?))
+        Ok(Arc::new(self.device.start(opened, self, progress)?))
     }
 }
 

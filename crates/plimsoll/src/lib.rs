@@ -20,6 +20,7 @@
 //! No network code is linked. The parts are crates of their own, re-exported as modules.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 mod device;
 mod engine;
 mod error;
