@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::Value;
 
+use crate::commands::BenchArgs;
 use crate::exit;
 use crate::sampling::SamplingArgs;
 
@@ -30,7 +31,7 @@ pub(crate) struct Global {
     /// What is pinned [default: models.lock beside the manifest]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) lock: Option<PathBuf>,
-    /// Print one JSON object (`run`: one a line) instead of text
+    /// Print one JSON object (`run`, `bench`: one a line) instead of text
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
 }
@@ -39,6 +40,7 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     Run(RunArgs),
     Score(ScoreArgs),
+    Bench(BenchArgs),
     Tokenize(TokenizeArgs),
     Render(RenderArgs),
     Lock(LockArgs),

@@ -58,13 +58,20 @@ fn features() -> Vec<&'static str> {
     Vec::new()
 }
 
+/// Bytes of memory that this process has held at most, where Linux tells.
+pub(crate) fn peak_rss() -> Option<u64> {
+    bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM")
+}
+
 /// Reads Linux' `/proc/meminfo`.
 fn memory(text: &str) -> Option<Memory> {
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-    };
-    Some(Memory { total: field("MemTotal")?, available: field("MemAvailable")? })
+    Some(Memory { total: bytes(text, "MemTotal")?, available: bytes(text, "MemAvailable")? })
+}
+
+/// A field of a file under `/proc`.
+fn bytes(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[cfg(test)]
@@ -83,6 +90,12 @@ mod tests {
         ] {
             assert_eq!(memory(bad), None, "{bad}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_holds_memory() {
+        assert!(peak_rss().unwrap() > 1 << 16);
     }
 
     #[test]

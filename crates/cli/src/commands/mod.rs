@@ -1,5 +1,6 @@
 //! One file a subcommand.
 
+mod bench;
 mod completions;
 mod doctor;
 mod lock;
@@ -13,6 +14,7 @@ mod verify;
 use crate::args::{Cli, Command};
 use crate::exit::Result;
 
+pub(crate) use bench::BenchArgs;
 pub(crate) use run::conversation;
 
 pub(crate) fn run(cli: &Cli) -> Result<()> {
@@ -20,6 +22,7 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Run(args) => run::run(global, args),
         Command::Score(args) => score::run(global, args),
+        Command::Bench(args) => bench::run(global, args),
         Command::Tokenize(args) => tokenize::run(global, args),
         Command::Render(args) => render::run(global, args),
         Command::Lock(args) => lock::run(global, args),

@@ -1,6 +1,7 @@
 //! The built binary, on a small model in a folder of its own.
 
 mod answers;
+mod bench;
 mod broken;
 mod fixture;
 mod lock;

@@ -15,7 +15,7 @@ fn help_lists_every_exit_code() {
     ] {
         assert!(ran.text().contains(row), "{row}\n{}", ran.text());
     }
-    for verb in ["run", "score", "tokenize", "render", "lock", "verify", "tree", "doctor", "completions"] {
+    for verb in ["run", "score", "bench", "tokenize", "render", "lock", "verify", "tree", "doctor", "completions"] {
         assert!(ran.text().contains(&format!("\n  {verb} ")), "{verb}");
         fixture.run(&[verb, "--help"]).ok();
     }

@@ -1,0 +1,92 @@
+//! Options of `plimsoll bench`.
+
+use clap::Args;
+use clap::builder::RangedU64ValueParser;
+use plimsoll::bench::Work;
+
+use crate::args::ModelArgs;
+
+/// Time a model's steps: tokens per second of prompts and answers, and the share of the memory's bandwidth
+///
+/// Token ids are random, the same in every run. Everything is done once off the clock, then N times in turns, after each a
+/// reading of 1 GiB of memory with as many threads. The share is weights (as stored, but for an embedding that is not the
+/// head too) times steps per second, divided by that reading. Peak memory is the process's without that GiB.
+///
+/// With --json: one object a line; `{"event":"measured",…}` for each row of the table, and the last one is
+/// `{"event":"finished","prefill_tok_s":…,"decode_tok_s":…,…}`, medians of the first of each list.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// Tokens of a prompt; lists give a row each
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "512")]
+    pub(crate) prefill: Vec<usize>,
+    /// Tokens of an answer, one a step
+    #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
+    pub(crate) decode: Vec<usize>,
+    /// Tokens in the cache before either
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "0")]
+    pub(crate) depth: Vec<usize>,
+    /// Sequences that are answered side by side
+    #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "1")]
+    pub(crate) batch: Vec<usize>,
+    /// Tokens of a prompt in a step at most
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub(crate) chunk: usize,
+    /// Threads [default: what the backend thinks best]
+    #[arg(short, long, value_name = "N", value_parser = at_most(1024))]
+    pub(crate) threads: Option<usize>,
+    /// Repetitions, of which the median counts
+    #[arg(long, value_name = "N", default_value = "5", value_parser = at_most(100_000))]
+    pub(crate) reps: usize,
+    /// Do not read memory in between
+    #[arg(long)]
+    pub(crate) no_bandwidth: bool,
+}
+
+fn at_most(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
+}
+
+impl BenchArgs {
+    /// The rows of the table: what is done in turns.
+    pub(crate) fn works(&self) -> Vec<Work> {
+        let depths = |tokens: usize| self.depth.iter().map(move |depth| (tokens, *depth));
+        let prefill = self.prefill.iter().flat_map(|tokens| depths(*tokens));
+        let prefill = prefill.map(|(tokens, depth)| Work::prefill(tokens, depth));
+        let decode = self.decode.iter().flat_map(|tokens| depths(*tokens)).flat_map(|(tokens, depth)| {
+            self.batch.iter().map(move |sequences| Work::decode(tokens, depth, *sequences))
+        });
+        prefill.chain(decode).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn parse(line: &str) -> BenchArgs {
+        let Command::Bench(args) = Cli::parse_from(line.split(' ')).command else { panic!() };
+        args
+    }
+
+    #[test]
+    fn the_form_that_scripts_rely_on() {
+        let line = "plimsoll bench --unlocked m -p 512 -n 64 -d 0 --threads 2 --reps 5 --json";
+        let (args, default) = (parse(line), parse("plimsoll bench"));
+        assert_eq!((args.threads, args.reps, default.threads, default.reps), (Some(2), 5, None, 5));
+        assert_eq!(args.works(), [Work::prefill(512, 0), Work::decode(64, 0, 1)]);
+        assert_eq!(args.works(), default.works());
+    }
+
+    #[test]
+    fn lists_give_a_row_each() {
+        let works = parse("plimsoll bench -p 8,16 -n 4 -d 0,32 -b 1,2").works();
+        let prefill = [(8, 0), (8, 32), (16, 0), (16, 32)].map(|(tokens, depth)| Work::prefill(tokens, depth));
+        let decode = [(0, 1), (0, 2), (32, 1), (32, 2)].map(|(depth, sequences)| Work::decode(4, depth, sequences));
+        assert_eq!(works, [&prefill[..], &decode].concat());
+    }
+}

@@ -1,0 +1,79 @@
+//! `plimsoll bench`.
+
+mod args;
+mod report;
+
+use std::time::Instant;
+
+use plimsoll::bench::{Bench, ReadProbe, Work};
+use plimsoll::{Opened, Settings};
+
+pub(crate) use args::BenchArgs;
+
+use crate::args::Global;
+use crate::exit::{Failure, Result};
+use crate::machine::{Machine, peak_rss};
+use crate::output;
+use crate::progress::Bytes;
+use crate::project::open_model;
+use report::{Report, Row};
+
+pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
+    let verified = open_model(global, &args.model)?;
+    let file_bytes = verified.files().iter().map(|file| file.size).sum();
+    let (machine, works) = (Machine::look(), args.works());
+    let settings = settings(args, &machine);
+    let start = Instant::now();
+    let bar = Bytes::new("loading");
+    let mut bench = settings.bench(&Opened::new(verified)?, &works, &|done, total| bar.set(done, total))?;
+    drop(bar);
+    let load_s = start.elapsed().as_secs_f64();
+    for work in &works {
+        bench.run(work)?;
+    }
+    // Before the probe allocates; what is timed has all been done once and takes no more from here on.
+    let peak_rss = peak_rss();
+    let readers = (!args.no_bandwidth).then(|| settings.threads.or(args.threads).unwrap_or(machine.cores));
+    let probe = readers.map(|threads| ReadProbe::new(threads, ReadProbe::BYTES).map_err(memory)).transpose()?;
+    let rows = measure(&mut bench, &works, args.reps, probe.as_ref())?;
+    let (device, _) = settings.device.pick();
+    let report =
+        Report { bench: &bench, file_bytes, load_s, peak_rss, device, threads: settings.threads, readers, rows };
+    if global.json {
+        return report.json().iter().try_for_each(output::json);
+    }
+    output::bytes(report.text().as_bytes())
+}
+
+/// Threads that the backend cannot be told are none; the cache may take what memory there is.
+fn settings(args: &BenchArgs, machine: &Machine) -> Settings {
+    let mut settings = Settings::default();
+    settings.threads = settings.device.threads(args.threads);
+    settings.options.prefill_chunk = args.chunk;
+    settings.kv_bytes = machine.memory.as_ref().map(|memory| memory.available);
+    if let (Some(threads), None) = (args.threads, settings.threads) {
+        let device = settings.device.pick().0.name();
+        output::note(&format!(
+            "warning: --threads {threads}: the backend on {device} decides for itself how many it takes"
+        ));
+    }
+    settings
+}
+
+/// In turns, so that what else the machine does falls on all rows alike.
+fn measure(bench: &mut Bench, works: &[Work], reps: usize, probe: Option<&ReadProbe>) -> Result<Vec<Row>> {
+    let mut rows: Vec<Row> = works.iter().map(|work| Row::new(*work)).collect();
+    for _ in 0..reps {
+        for row in &mut rows {
+            row.tok_s.push(row.work.tok_s(bench.run(&row.work)?));
+            if let Some(probe) = probe {
+                row.read.push(probe.measure().map_err(memory)?);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn memory(error: std::io::Error) -> Failure {
+    Failure::io("reading memory")(error).help("--no-bandwidth goes without")
+}
