@@ -109,20 +109,6 @@ unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
     }
 }
 
-<<<<<<< HEAD
-// SAFETY: as the parts of what is there.
-unsafe impl<A: Split> Split for Option<A> {
-    type Part = Option<A::Part>;
-
-    /// Nothing can be cut into any number of parts.
-    fn parts(&self) -> usize {
-        self.as_ref().map_or(usize::MAX, A::parts)
-    }
-
-    unsafe fn part(&self, i: usize) -> Self::Part {
-        // SAFETY: as the caller promises.
-        self.as_ref().map(|split| unsafe { split.part(i) })
-=======
 /// A matrix cut into vertical strips, and these into bands of rows.
 pub(crate) struct Bands<'a, T> {
     strips: Strips<'a, T>,
@@ -162,7 +148,6 @@ unsafe impl<'a, T: Send> Split for Bands<'a, T> {
             let strip = self.strips.part(i / self.bands());
             Strip { data: strip.data.add(first * strip.stride), rows: end - first, ..strip }
         }
->>>>>>> 1763d23 (Attend over a paged cache of f16 or 8-bit keys and values)
     }
 }
 

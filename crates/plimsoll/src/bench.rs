@@ -25,9 +25,8 @@ impl Settings {
     /// [`prefill_chunk`](crate::Options::prefill_chunk) tokens.
     ///
     /// # Errors
-    /// As for [`Bench::load`]; [`Unsupported`](plimsoll_engine::Error::Unsupported) for threads that the backend cannot
-    /// be told.
+    /// As for [`Bench::load`].
     pub fn bench(&self, opened: &Opened, works: &[Work], progress: Progress<'_>) -> Result<Bench> {
-        self.device.bench(opened, works, self, progress)
+        self.load_bench(opened, works, progress)
     }
 }

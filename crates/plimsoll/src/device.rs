@@ -1,8 +1,10 @@
 //! Where models run: the only place that knows which backends are compiled in.
 
+#[cfg(feature = "candle")]
 use plimsoll_candle::Candle;
+use plimsoll_cpu::Cpu;
 use plimsoll_engine::bench::{Bench, Work};
-use plimsoll_engine::{Error, Local, Opened, Progress, Scores};
+use plimsoll_engine::{Local, Opened, Progress, Scores};
 
 use crate::{Result, Settings};
 
@@ -13,8 +15,11 @@ pub enum Device {
     /// The best one that is there.
     #[default]
     Auto,
-    /// The processor.
+    /// The processor, with this project's own kernels.
     Cpu,
+    /// The processor, with candle's: the reference that everything else is held to, and slow.
+    #[cfg(feature = "candle")]
+    Candle,
     /// Apple's GPU.
     #[cfg(feature = "metal")]
     Metal,
@@ -26,6 +31,8 @@ impl Device {
         #[cfg(feature = "metal")]
         Device::Metal,
         Device::Cpu,
+        #[cfg(feature = "candle")]
+        Device::Candle,
     ];
 
     /// Its name on the command line.
@@ -33,6 +40,8 @@ impl Device {
         match self {
             Device::Auto => "auto",
             Device::Cpu => "cpu",
+            #[cfg(feature = "candle")]
+            Device::Candle => "candle",
             #[cfg(feature = "metal")]
             Device::Metal => "metal",
         }
@@ -53,57 +62,62 @@ impl Device {
     /// Whether it can be used, or why not.
     pub fn probe(self) -> Result<()> {
         match self {
-            Device::Auto | Device::Cpu => Ok(()),
             #[cfg(feature = "metal")]
             Device::Metal => Ok(Candle::metal().map(drop)?),
+            _ => Ok(()),
         }
     }
 
-    /// Threads that a model here computes with if `asked` for some; none where the backend decides and cannot be told,
-    /// as candle.
-    pub fn threads(self, _asked: Option<usize>) -> Option<usize> {
-        None
+    /// Threads that a model here computes with under these settings; none where the backend decides for itself.
+    pub fn threads(self, settings: &Settings) -> Option<usize> {
+        (self.pick().0 == Device::Cpu).then(|| settings.cpu.threads())
+    }
+}
+
+/// Runs an expression with the backend of a device.
+macro_rules! with_backend {
+    ($settings:expr, $backend:ident => $run:expr) => {
+        match $settings.device.pick().0 {
+            Device::Auto | Device::Cpu => {
+                let $backend = Cpu::new(&$settings.cpu)?;
+                $run
+            }
+            #[cfg(feature = "candle")]
+            Device::Candle => {
+                let $backend = Candle::cpu();
+                $run
+            }
+            #[cfg(feature = "metal")]
+            Device::Metal => {
+                let $backend = Candle::metal()?;
+                $run
+            }
+        }
+    };
+}
+
+impl Settings {
+    pub(crate) fn local(&self, opened: Opened, progress: Progress<'_>) -> Result<Local> {
+        with_backend!(self, backend => Ok(opened.start(backend, self.kv_bytes, self.options.clone(), progress)?))
     }
 
-    pub(crate) fn start(self, opened: Opened, settings: &Settings, progress: Progress<'_>) -> Result<Local> {
-        let backend = self.pick().0.candle(settings.threads)?;
-        Ok(opened.start(backend, settings.kv_bytes, settings.options.clone(), progress)?)
+    pub(crate) fn load_bench(&self, opened: &Opened, works: &[Work], progress: Progress<'_>) -> Result<Bench> {
+        let chunk = self.options.prefill_chunk;
+        with_backend!(self, backend => Ok(Bench::load(opened, backend, works, chunk, self.kv_bytes, progress)?))
     }
 
-    pub(crate) fn bench(
-        self,
-        opened: &Opened,
-        works: &[Work],
-        settings: &Settings,
-        progress: Progress<'_>,
-    ) -> Result<Bench> {
-        let backend = self.pick().0.candle(settings.threads)?;
-        Ok(Bench::load(opened, backend, works, settings.options.prefill_chunk, settings.kv_bytes, progress)?)
-    }
-
-    /// Loads a model here and scores token ids with it, one sequence after the other.
+    /// Loads a model and scores token ids with it, one sequence after the other.
     ///
     /// # Errors
     /// As for [`Opened::score`].
     pub fn score(
-        self,
+        &self,
         opened: &Opened,
         sequences: &[Vec<u32>],
         top: usize,
         progress: Progress<'_>,
     ) -> Result<Vec<Scores>> {
-        Ok(opened.score(self.pick().0.candle(None)?, sequences, top, progress)?)
-    }
-
-    fn candle(self, threads: Option<usize>) -> Result<Candle> {
-        if threads.is_some() {
-            return Err(Error::Unsupported { param: "threads", by: "the candle backend".into() }.into());
-        }
-        match self {
-            Device::Auto | Device::Cpu => Ok(Candle::cpu()),
-            #[cfg(feature = "metal")]
-            Device::Metal => Ok(Candle::metal()?),
-        }
+        with_backend!(self, backend => Ok(opened.score(backend, sequences, top, progress)?))
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use plimsoll_engine::{Generate, Opened, Options, Progress};
 use plimsoll_lock::{Project, Verified};
 
-use crate::{Device, Error, Result};
+use crate::{CpuOptions, Device, Error, Result};
 
 /// How models are loaded.
 #[derive(Clone, Debug, Default)]
@@ -17,9 +17,8 @@ use crate::{Device, Error, Result};
 pub struct Settings {
     /// Where they run.
     pub device: Device,
-    /// Threads that compute; by default as many as the backend thinks best. One that cannot be told refuses a number: see
-    /// [`Device::threads`].
-    pub threads: Option<usize>,
+    /// Threads, instruction set and kind of cache on the processor.
+    pub cpu: CpuOptions,
     /// Bytes of KV cache at most; by default eight full contexts, within 1 GiB.
     pub kv_bytes: Option<u64>,
     /// Limits of scheduling.
@@ -98,7 +97,7 @@ impl Settings {
     /// # Errors
     /// The same.
     pub fn start_reporting(&self, opened: Opened, progress: Progress<'_>) -> Result<Arc<dyn Generate>> {
-        Ok(Arc::new(self.device.start(opened, self, progress)?))
+        Ok(Arc::new(self.local(opened, progress)?))
     }
 }
 

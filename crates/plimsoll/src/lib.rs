@@ -28,6 +28,7 @@ mod error;
 pub use device::Device;
 pub use engine::{Engine, Loading, Settings, open_unlocked};
 pub use error::{Error, Result};
+pub use plimsoll_cpu::{KvType, Options as CpuOptions, Tier};
 pub use plimsoll_engine::{
     Chat, Event, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress, Prompt,
     Request, Sampling, Scores, Timings, Token, Usage, open_weights,

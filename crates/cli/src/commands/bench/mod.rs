@@ -33,29 +33,27 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     }
     // Before the probe allocates; what is timed has all been done once and takes no more from here on.
     let peak_rss = peak_rss();
-    let readers = (!args.no_bandwidth).then(|| settings.threads.or(args.threads).unwrap_or(machine.cores));
+    let threads = settings.device.threads(&settings);
+    let readers = (!args.no_bandwidth).then(|| threads.or(args.threads).unwrap_or(machine.cores));
     let probe = readers.map(|threads| ReadProbe::new(threads, ReadProbe::BYTES).map_err(memory)).transpose()?;
     let rows = measure(&mut bench, &works, args.reps, probe.as_ref())?;
     let (device, _) = settings.device.pick();
-    let report =
-        Report { bench: &bench, file_bytes, load_s, peak_rss, device, threads: settings.threads, readers, rows };
+    let report = Report { bench: &bench, file_bytes, load_s, peak_rss, device, threads, readers, rows };
     if global.json {
         return report.json().iter().try_for_each(output::json);
     }
     output::bytes(report.text().as_bytes())
 }
 
-/// Threads that the backend cannot be told are none; the cache may take what memory there is.
+/// The cache may take what memory there is.
 fn settings(args: &BenchArgs, machine: &Machine) -> Settings {
     let mut settings = Settings::default();
-    settings.threads = settings.device.threads(args.threads);
+    settings.cpu.threads = args.threads;
     settings.options.prefill_chunk = args.chunk;
     settings.kv_bytes = machine.memory.as_ref().map(|memory| memory.available);
-    if let (Some(threads), None) = (args.threads, settings.threads) {
+    if let (Some(threads), None) = (args.threads, settings.device.threads(&settings)) {
         let device = settings.device.pick().0.name();
-        output::note(&format!(
-            "warning: --threads {threads}: the backend on {device} decides for itself how many it takes"
-        ));
+        output::note(&format!("warning: --threads {threads}: the backend on {device} decides for itself"));
     }
     settings
 }

@@ -1,0 +1,33 @@
+//! The conformance suite on every tier of this machine.
+
+use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
+use plimsoll_cpu::{Cpu, KvType, Options, Tier};
+
+/// What int8 activations, and f16 or 8-bit keys and values, may cost.
+fn tolerance(case: &Case, kv: KvType) -> Tolerance {
+    let activations = if case.block.values == 1 { 1e-10 } else { 4e-5 };
+    let cache = if kv == KvType::F16 { 1e-6 } else { 1e-4 };
+    Tolerance { op: f64::max(activations, cache), batch: 0.0 }
+}
+
+fn each(check: impl Fn(Cpu, &Case, Tolerance)) {
+    for tier in Tier::ALL.iter().copied().filter(|tier| tier.available()) {
+        for (threads, kv) in [(1, KvType::F16), (2, KvType::F16), (3, KvType::Q8)] {
+            let mut options = Options::default();
+            (options.threads, options.tier, options.kv) = (Some(threads), Some(tier), kv);
+            for case in cases() {
+                check(Cpu::new(&options).unwrap(), &case, tolerance(&case, kv));
+            }
+        }
+    }
+}
+
+#[test]
+fn ops_match_their_definitions() {
+    each(check_ops);
+}
+
+#[test]
+fn logits_do_not_depend_on_the_batch() {
+    each(check_batches);
+}
