@@ -185,7 +185,9 @@ fn close(case: &str, op: &str, found: &[f32], expected: &[f32], limit: f64) {
 fn near(case: &str, what: &str, found: &[f32], expected: &[f32], limit: f32) {
     let largest = expected.iter().fold(1.0_f32, |largest, logit| largest.max(logit.abs()));
     let most = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / largest;
-    assert!(found.len() == expected.len() && most <= limit, "{case}: {what}: differs by {most:e}, limit {limit:e}");
+    let finite = found.iter().chain(expected).all(|logit| logit.is_finite());
+    assert!(finite && found.len() == expected.len(), "{case}: {what}: {} logits, all finite: {finite}", found.len());
+    assert!(most <= limit, "{case}: {what}: differs by {most:e}, limit {limit:e}");
 }
 
 #[cfg(test)]
