@@ -119,10 +119,7 @@ impl<F: Format> Kernel for Row<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let mut tile = Tile::ZERO;
-        let block = F::BLOCK;
-        for (blocks, values) in
-            self.panel.chunks_exact(LANES * block.bytes).zip(self.values.chunks_exact_mut(block.values))
-        {
+        for (blocks, values) in self.panel.chunks_exact(F::BYTES).zip(self.values.chunks_exact_mut(F::VALUES)) {
             F::unpack(s, blocks, tile.block::<F>(0));
             for (k, value) in values.iter_mut().enumerate() {
                 let (q, group) = (i32::from(tile.q[k / 4][4 * self.lane + k % 4]), k / F::GROUP);

@@ -5,7 +5,7 @@ use plimsoll_cpu::{Cpu, KvType, Options, Tier};
 
 /// What int8 activations, and f16 or 8-bit keys and values, may cost.
 fn tolerance(case: &Case, kv: KvType) -> Tolerance {
-    let activations = if case.block.values == 1 { 1e-10 } else { 1.5e-4 };
+    let activations = if case.block.values == 1 { 1e-10 } else { 5e-4 };
     let cache = if kv == KvType::F16 { 1e-6 } else { 1e-4 };
     Tolerance { op: f64::max(activations, cache), batch: 0.0 }
 }

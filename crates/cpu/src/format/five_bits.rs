@@ -10,13 +10,14 @@ pub(crate) struct Q5_0;
 impl Format for Q5_0 {
     const BLOCK: &'static BlockType = &blocks::Q5_0;
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 22 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         five_bits(&blocks[2 * LANES..], q, 112);
     }
@@ -28,13 +29,14 @@ pub(crate) struct Q5_1;
 impl Format for Q5_1 {
     const BLOCK: &'static BlockType = &blocks::Q5_1;
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = false;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ 24 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
         five_bits(&blocks[4 * LANES..], q, 0);

@@ -15,13 +15,14 @@ pub(crate) struct Q4_0;
 impl Format for Q4_0 {
     const BLOCK: &'static BlockType = &blocks::Q4_0;
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 18 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         nibbles(&blocks[2 * LANES..], q, |nibble| nibble + 120);
     }
@@ -33,13 +34,14 @@ pub(crate) struct Q4_1;
 impl Format for Q4_1 {
     const BLOCK: &'static BlockType = &blocks::Q4_1;
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = false;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ 20 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
         nibbles(&blocks[4 * LANES..], q, |nibble| nibble);
@@ -52,13 +54,14 @@ pub(crate) struct Q8_0;
 impl Format for Q8_0 {
     const BLOCK: &'static BlockType = &blocks::Q8_0;
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 8)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 34 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         for j in 0..8 {
             map(line(&blocks[2 * LANES..], j), &mut q[j], |byte| byte ^ 128);
@@ -72,13 +75,14 @@ pub(crate) struct Iq4Nl;
 impl Format for Iq4Nl {
     const BLOCK: &'static BlockType = &blocks::IQ4_NL;
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 18 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
         nibbles(&blocks[2 * LANES..], q, |nibble| nibble);
         look_up(s, &IQ4, &mut q[..8]);
@@ -91,13 +95,14 @@ pub(crate) struct Mxfp4;
 impl Format for Mxfp4 {
     const BLOCK: &'static BlockType = &blocks::MXFP4;
     const FIELDS: &'static [Field] = &[field(1, 1), field(4, 4)];
+    const VALUES: usize = 32;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = true;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 17 * LANES }, 8, 1>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         for (scale, e) in scale[0].iter_mut().zip(&blocks[..LANES]) {
             // 2^-128 and 2^-127 are subnormal.
             let bits = if *e < 2 { 0x0020_0000 << e } else { (u32::from(*e) - 1) << 23 };
@@ -114,13 +119,14 @@ pub(crate) struct Iq4Xs;
 impl Format for Iq4Xs {
     const BLOCK: &'static BlockType = &blocks::IQ4_XS;
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 1), field(4, 32)];
+    const VALUES: usize = 256;
     const GROUP: usize = 32;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 136 * LANES }, 64, 8>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
         let d = f16s(s, blocks);
         let (high, low) = (super::halves(&blocks[2 * LANES..4 * LANES]), words(&blocks[4 * LANES..8 * LANES]));
         for (group, scale) in scale.iter_mut().enumerate().take(8) {

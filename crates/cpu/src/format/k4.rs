@@ -12,13 +12,14 @@ pub(crate) struct Q4K;
 impl Format for Q4K {
     const BLOCK: &'static BlockType = &blocks::Q4_K;
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 3), field(4, 32)];
+    const VALUES: usize = 256;
     const GROUP: usize = 32;
     const SIGNED: bool = false;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ 144 * LANES }, 64, 8>(blocks) else { return };
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
         unpack_scales(s, blocks, scale, offset);
         let lines = &blocks[SCALES..];
         for pair in 0..4 {
@@ -36,13 +37,14 @@ pub(crate) struct Q5K;
 impl Format for Q5K {
     const BLOCK: &'static BlockType = &blocks::Q5_K;
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 3), field(4, 8), field(4, 32)];
+    const VALUES: usize = 256;
     const GROUP: usize = 32;
     const SIGNED: bool = false;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ 176 * LANES }, 64, 8>(blocks) else { return };
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
         unpack_scales(s, blocks, scale, offset);
         let (high, low) = blocks[SCALES..].split_at(8 * 64);
         for pair in 0..4 {

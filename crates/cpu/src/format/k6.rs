@@ -2,20 +2,21 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Simd, TileMut, f16s, field, line, scaled, words};
+use super::{Field, Format, Simd, TileMut, f16s, field, line, scaled, words};
 
 pub(crate) struct Q6K;
 
 impl Format for Q6K {
     const BLOCK: &'static BlockType = &blocks::Q6_K;
     const FIELDS: &'static [Field] = &[field(4, 32), field(4, 16), field(4, 4), field(2, 1)];
+    const VALUES: usize = 256;
     const GROUP: usize = 16;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 210 * LANES }, 64, 16>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
         let (low, rest) = blocks.split_at(32 * 64);
         let (high, rest) = rest.split_at(16 * 64);
         let (scales, d) = rest.split_at(4 * 64);

@@ -10,13 +10,14 @@ pub(crate) struct Q2K;
 impl Format for Q2K {
     const BLOCK: &'static BlockType = &blocks::Q2_K;
     const FIELDS: &'static [Field] = &[field(4, 4), field(4, 16), field(2, 1), field(2, 1)];
+    const VALUES: usize = 256;
     const GROUP: usize = 16;
     const SIGNED: bool = false;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ 84 * LANES }, 64, 16>(blocks) else { return };
+        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
         let (scales, rest) = blocks.split_at(4 * 64);
         let (lines, rest) = rest.split_at(16 * 64);
         let (d, dmin) = (f16s(s, rest), s.sub(s.splat(0.0), f16s(s, &rest[2 * LANES..])));
@@ -38,13 +39,14 @@ pub(crate) struct Q3K;
 impl Format for Q3K {
     const BLOCK: &'static BlockType = &blocks::Q3_K;
     const FIELDS: &'static [Field] = &[field(4, 8), field(4, 16), field(4, 3), field(2, 1)];
+    const VALUES: usize = 256;
     const GROUP: usize = 16;
     const SIGNED: bool = true;
     const BLOCKWISE: bool = false;
 
     #[inline(always)]
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ 110 * LANES }, 64, 16>(blocks) else { return };
+        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
         let (mask, rest) = blocks.split_at(8 * 64);
         let (lines, rest) = rest.split_at(16 * 64);
         let (scales, d) = rest.split_at(3 * 64);

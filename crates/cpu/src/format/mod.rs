@@ -24,6 +24,7 @@ pub(crate) use low::{Q2K, Q3K};
 pub(crate) const TILE: usize = 256;
 
 /// Sixteen rows of 256 values: `value = scale * q + offset`, scale and offset per row and group.
+#[repr(C, align(64))]
 pub(crate) struct Tile {
     /// Four values of each row to a line; signed types are stored plus 128.
     pub(crate) q: [Line; TILE / 4],
@@ -37,7 +38,7 @@ impl Tile {
     /// The part of block `i` of each row.
     #[inline(always)]
     pub(crate) fn block<F: Format>(&mut self, i: usize) -> TileMut<'_> {
-        let (quads, groups) = (F::BLOCK.values / 4, F::BLOCK.values / F::GROUP);
+        let (quads, groups) = (F::VALUES / 4, F::VALUES / F::GROUP);
         TileMut {
             q: &mut self.q[quads * i..],
             scale: &mut self.scale[groups * i..],
@@ -78,6 +79,16 @@ pub(crate) struct Field {
     pub(crate) words: usize,
 }
 
+/// Bytes of a block with these fields.
+const fn bytes(fields: &[Field]) -> usize {
+    let (mut bytes, mut i) = (0, 0);
+    while i < fields.len() {
+        bytes += fields[i].word * fields[i].words;
+        i += 1;
+    }
+    bytes
+}
+
 const fn field(word: usize, words: usize) -> Field {
     Field { word, words }
 }
@@ -88,6 +99,10 @@ pub(crate) trait Format: 'static {
     const BLOCK: &'static BlockType;
     /// Fields of a block in the order they have in files.
     const FIELDS: &'static [Field];
+    /// Values of a block.
+    const VALUES: usize;
+    /// Bytes of the blocks of sixteen rows.
+    const BYTES: usize = LANES * bytes(Self::FIELDS);
     /// Values that share a scale: 16 or 32.
     const GROUP: usize;
     /// Values are signed and have no offset.
@@ -167,10 +182,10 @@ fn copy_words<const W: usize>(rows: &[&[u8]], from: usize, line: &mut [u8]) {
     }
 }
 
-/// A line of a panel.
+/// A line of a panel, copied: what is written beside it cannot overlap with it.
 #[inline(always)]
-fn line(bytes: &[u8], index: usize) -> &Line {
-    &bytes.as_chunks().0[index]
+fn line(bytes: &[u8], index: usize) -> Line {
+    bytes.as_chunks().0[index]
 }
 
 /// A 32-bit word of each row.
@@ -210,9 +225,9 @@ fn scaled<S: Simd>(s: S, factor: S::F, integer: impl Fn(usize) -> i32, to: &mut 
 
 /// `f` of every byte of a line.
 #[inline(always)]
-fn map(from: &Line, to: &mut Line, f: impl Fn(u8) -> u8) {
+fn map(from: Line, to: &mut Line, f: impl Fn(u8) -> u8) {
     for (to, from) in to.iter_mut().zip(from) {
-        *to = f(*from);
+        *to = f(from);
     }
 }
 

@@ -18,8 +18,7 @@ impl<F: Format> Kernel for Unpack<'_, F> {
 
 fn check<F: Format>() {
     let (block, mut rng) = (F::BLOCK, Rng::new(5));
-    let fields: usize = F::FIELDS.iter().map(|field| field.word * field.words).sum();
-    assert_eq!(fields, block.bytes, "{block}: fields");
+    assert_eq!((F::BYTES, F::VALUES), (LANES * block.bytes, block.values), "{block}: sizes");
     let rows: Vec<Vec<u8>> = (0..LANES)
         .map(|_| {
             let mut bytes: Vec<u8> = (0..block.bytes).map(|_| rng.below(256) as u8).collect();

@@ -16,6 +16,8 @@ use crate::simd::{Isa, Kernel, LANES, Lanes, Simd};
 pub(crate) const ROWS: usize = 2 * LANES;
 /// Columns of a unit's results: what stays in the second-level cache beside the activations.
 pub(crate) const COLUMNS: usize = 128;
+/// Columns up to which a product waits for memory, not for arithmetic.
+const FEW: usize = 8;
 
 /// `out[column] = W[32 unit..][..32] a[first + column]` for the columns of `out`. Rows beyond the matrix come out as 0.
 pub(crate) fn product(
@@ -54,8 +56,7 @@ impl<F: Format> Kernel for Integer<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let blocks = TILE / F::BLOCK.values;
-        let tile_bytes = LANES * F::BLOCK.bytes * blocks;
+        let tile_bytes = TILE / F::VALUES * F::BYTES;
         let mut tiles = [Tile::ZERO, Tile::ZERO];
         for (t, columns) in
             self.activations.chunks(self.stride).take(self.panels[0].len().div_ceil(tile_bytes)).enumerate()
@@ -66,6 +67,12 @@ impl<F: Format> Kernel for Integer<'_, F> {
                 groups = unpack::<S, F>(s, &bytes[..bytes.len().min(tile_bytes)], tile);
             }
             let columns = &columns[self.first..][..self.out.len()];
+            if columns.len() <= FEW {
+                for panel in self.panels {
+                    let next = &panel[panel.len().min((t + 1) * tile_bytes)..];
+                    s.prefetch(&next[..next.len().min(tile_bytes)]);
+                }
+            }
             if self.count == 2 && S::TILE.0 == 2 {
                 multiply_all::<S, F, 2>(s, [&tiles[0], &tiles[1]], groups, columns, self.out, 0);
             } else {
@@ -81,11 +88,11 @@ impl<F: Format> Kernel for Integer<'_, F> {
 #[inline(always)]
 fn unpack<S: Simd, F: Format>(s: S, bytes: &[u8], tile: &mut Tile) -> usize {
     let mut blocks = 0;
-    for blocks_of_rows in bytes.chunks_exact(LANES * F::BLOCK.bytes) {
+    for blocks_of_rows in bytes.chunks_exact(F::BYTES) {
         F::unpack(s, blocks_of_rows, tile.block::<F>(blocks));
         blocks += 1;
     }
-    blocks * (F::BLOCK.values / F::GROUP)
+    blocks * (F::VALUES / F::GROUP)
 }
 
 /// Multiplies with all columns, as many at a time as registers hold.

@@ -71,6 +71,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn prefetch(self, bytes: &[u8]) {
+        for line in bytes.chunks(64) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
+        }
+    }
+    #[inline(always)]
     fn line(self, bytes: &Line) -> I {
         let from = bytes.as_ptr().cast::<__m256i>();
         unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] }

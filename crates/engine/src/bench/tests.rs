@@ -92,14 +92,11 @@ fn bad_work_is_refused_with_its_numbers() {
 
 #[test]
 fn spreads() {
-    let cases: [(&[f64], Option<(f64, f64, f64)>); 4] = [
-        (&[], None),
-        (&[2.0], Some((2.0, 2.0, 2.0))),
-        (&[3.0, 1.0], Some((2.0, 1.0, 3.0))),
-        (&[9.0, 1.0, 2.0], Some((2.0, 1.0, 9.0))),
-    ];
-    for (values, expected) in cases {
-        assert_eq!(Spread::of(values).map(|Spread { median, min, max }| (median, min, max)), expected);
+    assert_eq!(Spread::of(&[]), None);
+    for (values, [median, min, max]) in
+        [(&[2.0][..], [2.0, 2.0, 2.0]), (&[3.0, 1.0], [2.0, 1.0, 3.0]), (&[9.0, 1.0, 2.0], [2.0, 1.0, 9.0])]
+    {
+        assert_eq!(Spread::of(values), Some(Spread { median, min, max }));
     }
     assert_eq!(Work::decode(8, 0, 3).tok_s(Duration::from_secs(2)), 12.0);
 }
