@@ -36,8 +36,11 @@ struct Scratch {
     attention: attention::Scratch,
 }
 
+/// Columns of a small step: results that need no clearing of room for many.
+const FEW: usize = 4;
+
 /// Results of a unit of work.
-type Results = [[Lanes; 2]; COLUMNS];
+type Results<const N: usize> = [[Lanes; 2]; N];
 
 impl Cpu {
     /// # Errors
@@ -76,6 +79,20 @@ impl Cpu {
         (out, stride): (&mut [f32], usize),
         write: impl Fn(&[f32], &mut [f32]) + Sync,
     ) {
+        match activations.rows {
+            ..=FEW => self.products_by::<FEW>(model, linears, activations, (out, stride), write),
+            _ => self.products_by::<COLUMNS>(model, linears, activations, (out, stride), write),
+        }
+    }
+
+    fn products_by<const N: usize>(
+        &self,
+        model: &Weights,
+        linears: &[&Linear],
+        activations: &Activations,
+        (out, stride): (&mut [f32], usize),
+        write: impl Fn(&[f32], &mut [f32]) + Sync,
+    ) {
         let (isa, units) = (self.isa, |linear: &Linear| linear.matrix.rows.div_ceil(ROWS));
         let last = linears[linears.len() - 1];
         let used = linears.iter().map(|linear| ROWS * units(linear)).sum::<usize>();
@@ -87,13 +104,36 @@ impl Cpu {
                     (unit, linear) = (unit - units(linear), next);
                 }
             }
-            let mut results: Results = [[[0.0; LANES]; 2]; COLUMNS];
-            for first in (0..activations.rows).step_by(COLUMNS) {
-                let results = &mut results[..COLUMNS.min(activations.rows - first)];
+            let mut results: Results<N> = [[[0.0; LANES]; 2]; N];
+            for first in (0..activations.rows).step_by(N) {
+                let results = &mut results[..N.min(activations.rows - first)];
                 affine(isa, &model.memory, linear, unit, (activations, first), results);
                 for (i, results) in results.iter().enumerate() {
                     let to = out.row(first + i);
                     write(&results.as_flattened()[..to.len()], to);
+                }
+            }
+        });
+    }
+
+    /// `h = silu(gate) * up`, `[rows, inner width]`.
+    fn gated<const N: usize>(
+        &self,
+        model: &Weights,
+        [gate, up]: [&Linear; 2],
+        activations: &Activations,
+        h: &mut [f32],
+    ) {
+        let (isa, rows, inner) = (self.isa, activations.rows, gate.matrix.rows);
+        self.pool.each(Strips::new(&mut h[..rows * inner], inner, inner, ROWS), |unit, mut h| {
+            let mut results: [Results<N>; 2] = [[[[0.0; LANES]; 2]; N]; 2];
+            for first in (0..rows).step_by(N) {
+                let count = N.min(rows - first);
+                for (linear, results) in [gate, up].into_iter().zip(&mut results) {
+                    affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..count]);
+                }
+                for i in 0..count {
+                    isa.run(SiluMul { gate: &results[0][i], up: &results[1][i], to: h.row(first + i) });
                 }
             }
         });
@@ -262,19 +302,10 @@ impl Backend for Cpu {
         self.activate(activations, &[gate, up], rows, |row, to| {
             weights.mlp_norm.apply(isa, &x[row * width..][..width], to);
         });
-        let inner = gate.matrix.rows;
-        self.pool.each(Strips::new(&mut h[..rows * inner], inner, inner, ROWS), |unit, mut h| {
-            let mut results: [Results; 2] = [[[[0.0; LANES]; 2]; COLUMNS]; 2];
-            for first in (0..rows).step_by(COLUMNS) {
-                let count = COLUMNS.min(rows - first);
-                for (linear, results) in [gate, up].into_iter().zip(&mut results) {
-                    affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..count]);
-                }
-                for i in 0..count {
-                    isa.run(SiluMul { gate: &results[0][i], up: &results[1][i], to: h.row(first + i) });
-                }
-            }
-        });
+        match rows {
+            ..=FEW => self.gated::<FEW>(model, [gate, up], activations, h),
+            _ => self.gated::<COLUMNS>(model, [gate, up], activations, h),
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The threads of one engine.
 //!
-//! A phase is cut into units, which the threads claim one by one; whoever is slowed down by something else on the machine
-//! claims fewer. The caller works too, and waits only for threads that hold a unit: one that the system has not woken yet is
+//! A phase is cut into units. Each thread claims those of its own share one by one, in order, and then those that others have
+//! not come to: whoever is slowed down by something else on the machine does fewer. The caller works too, and waits only for threads that hold a unit: one that the system has not woken yet is
 //! shut out of the phase. Waiting is a short spin, then sleep, so that a thread preempted in a unit finds a free core.
 #![allow(unsafe_code)]
 
@@ -31,7 +31,8 @@ struct Phase {
 struct Shared {
     state: AtomicUsize,
     phase: UnsafeCell<Phase>,
-    next: AtomicUsize,
+    /// Units claimed of each thread's share.
+    claimed: Vec<Claimed>,
     panicked: AtomicBool,
     stop: AtomicBool,
     caller: UnsafeCell<Option<Thread>>,
@@ -63,7 +64,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: AtomicUsize::new(0),
             phase: UnsafeCell::new(Phase { run: &|_| (), units: 0 }),
-            next: AtomicUsize::new(0),
+            claimed: (0..=workers).map(|_| Claimed::default()).collect(),
             panicked: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             caller: UnsafeCell::new(None),
@@ -106,7 +107,7 @@ impl Pool {
             *shared.phase.get() = Phase { run, units };
             *shared.caller.get() = Some(std::thread::current());
         }
-        shared.next.store(0, Relaxed);
+        shared.claimed.iter().for_each(|claimed| claimed.0.store(0, Relaxed));
         shared.state.fetch_add(PHASE + OPEN, SeqCst);
         let close = Close(shared);
         for (worker, asleep) in self.workers.iter().zip(&shared.asleep) {
@@ -114,7 +115,7 @@ impl Pool {
                 worker.thread().unpark();
             }
         }
-        shared.claim(units, run);
+        shared.claim(0, units, run);
         drop(close);
         if shared.panicked.load(Acquire) {
             panic!("a thread of the CPU backend panicked");
@@ -169,7 +170,7 @@ impl Shared {
                 let phase = &*self.phase.get();
                 (&*phase.run, phase.units)
             };
-            self.claim(units, run);
+            self.claim(index + 1, units, run);
             drop(inside);
         }
     }
@@ -181,16 +182,24 @@ impl Shared {
         (open && self.state.compare_exchange(state, state + 1, SeqCst, Relaxed).is_ok()).then_some(state / PHASE)
     }
 
-    fn claim(&self, units: usize, run: &(dyn Fn(usize) + Sync)) {
-        loop {
-            let unit = self.next.fetch_add(1, Relaxed);
-            if unit >= units {
-                return;
+    /// Runs the units of a thread's own share, in order, then what is left of the others'.
+    fn claim(&self, own: usize, units: usize, run: &(dyn Fn(usize) + Sync)) {
+        let threads = self.claimed.len();
+        for share in (own..threads).chain(0..own) {
+            let (first, end) = (share * units / threads, (share + 1) * units / threads);
+            while let unit = first + self.claimed[share].0.fetch_add(1, Relaxed)
+                && unit < end
+            {
+                run(unit);
             }
-            run(unit);
         }
     }
 }
+
+/// A counter on a line of the cache of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Claimed(AtomicUsize);
 
 /// A worker inside a phase; leaves it also by panic.
 struct Inside<'a>(&'a Shared);

@@ -31,9 +31,11 @@ pub(crate) fn product(
     out.fill([[0.0; LANES]; 2]);
     let count = 2.min(matrix.panels() - 2 * unit);
     let panels = std::array::from_fn(|i| matrix.panel(memory, 2 * unit + i.min(count - 1)));
+    let last = matrix.panels() - 1;
+    let next = std::array::from_fn(|i| matrix.panel(memory, last.min(2 * unit + 2 + i)));
     with_type!(matrix.block,
     F => isa.run(Integer::<F> {
-        panels, count, activations: activations.columns(F::BLOCKWISE), stride: activations.rows, first, out, format: PhantomData,
+        panels, next, count, activations: activations.columns(F::BLOCKWISE), stride: activations.rows, first, out, format: PhantomData,
     }),
     G => isa.run(Floats::<G> {
         panels, count, activations: &activations.float[first * matrix.width..], width: matrix.width, out, format: PhantomData,
@@ -42,6 +44,8 @@ pub(crate) fn product(
 
 struct Integer<'a, F> {
     panels: [&'a [u8]; 2],
+    /// Those of the unit that a thread comes to next.
+    next: [&'a [u8]; 2],
     count: usize,
     /// `[tiles, stride]`
     activations: &'a [Column],
@@ -68,8 +72,9 @@ impl<F: Format> Kernel for Integer<'_, F> {
             }
             let columns = &columns[self.first..][..self.out.len()];
             if columns.len() <= FEW {
-                for panel in self.panels {
-                    let next = &panel[panel.len().min((t + 1) * tile_bytes)..];
+                for (panel, next) in self.panels.iter().zip(self.next) {
+                    let rest = &panel[panel.len().min((t + 1) * tile_bytes)..];
+                    let next = if rest.is_empty() { next } else { rest };
                     s.prefetch(&next[..next.len().min(tile_bytes)]);
                 }
             }
