@@ -272,6 +272,26 @@ fn hostile_tensors() {
 }
 
 #[test]
+fn streamed_tensors_are_written_as_stored_ones_or_not_at_all() {
+    let file = |pieces: &'static [&'static [u8]]| {
+        let mut writer = Writer::new();
+        writer.stream("a", &blocks::F32, &[2], |out| pieces.iter().try_for_each(|piece| out.write_all(piece))).unwrap();
+        writer.tensor("b", &blocks::F32, &[1], vec![9; 4]).unwrap();
+        let mut file = Vec::new();
+        writer.write(&mut file).map(|()| file).map_err(|error| error.to_string())
+    };
+    let mut stored = Writer::new();
+    stored.tensor("a", &blocks::F32, &[2], vec![1; 8]).unwrap();
+    stored.tensor("b", &blocks::F32, &[1], vec![9; 4]).unwrap();
+    let mut expected = Vec::new();
+    stored.write(&mut expected).unwrap();
+    assert_eq!(file(&[&[1; 3], &[1; 5]]), Ok(expected));
+    assert_eq!(file(&[&[1; 3]]), Err("tensor `a`: 3 of 8 bytes written".into()));
+    assert_eq!(file(&[&[1; 7], &[1; 2]]), Err("tensor `a`: 2 bytes more, with room for 1".into()));
+    assert!(Writer::new().stream("a", &blocks::Q8_0, &[33], |_| Ok(())).is_err());
+}
+
+#[test]
 fn hostile_vocabularies() {
     let file = |scores: usize, eos: u32, token: usize| {
         let mut writer = Writer::new();

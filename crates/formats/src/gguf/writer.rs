@@ -1,6 +1,7 @@
 //! Writing a file: described in memory, its tensor data streamed.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Write};
 
 use indexmap::IndexMap;
@@ -31,12 +32,15 @@ pub struct Writer<'a> {
     tensors: IndexMap<String, Tensor<'a>>,
 }
 
-#[derive(Debug)]
 struct Tensor<'a> {
     block: &'static BlockType,
     shape: Vec<usize>,
-    data: Cow<'a, [u8]>,
+    bytes: usize,
+    fill: Fill<'a>,
 }
+
+/// Writes a tensor's blocks, row by row.
+type Fill<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a>;
 
 impl<'a> Writer<'a> {
     /// An empty file.
@@ -67,11 +71,31 @@ impl<'a> Writer<'a> {
         if data.len() != bytes {
             return Err(Error::length(format_args!("data of tensor `{name}` in bytes"), data.len(), bytes));
         }
-        self.tensors.insert(name.to_owned(), Tensor { block, shape: shape.to_vec(), data });
+        self.stream(name, block, shape, move |out| out.write_all(&data))
+    }
+
+    /// As [`tensor`](Self::tensor), for data that need not be in memory: `fill` writes the blocks when the file is
+    /// written, to a writer that takes exactly as many bytes as the tensor has.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for rows that are not whole blocks.
+    pub fn stream(
+        &mut self,
+        name: &str,
+        block: &'static BlockType,
+        shape: &[usize],
+        fill: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a,
+    ) -> Result<(), Error> {
+        let bytes = block.tensor_bytes(shape)?;
+        self.tensors.insert(name.to_owned(), Tensor { block, shape: shape.to_vec(), bytes, fill: Box::new(fill) });
         Ok(())
     }
 
     /// Writes the file.
+    ///
+    /// # Errors
+    /// What `out` or a tensor's `fill` reports; [`io::ErrorKind::InvalidData`] for a `fill` that writes more or fewer
+    /// bytes than its tensor has.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let alignment = match self.metadata.get(ALIGNMENT_KEY) {
             Some(&Value::U32(alignment)) if alignment.is_power_of_two() => u64::from(alignment),
@@ -80,9 +104,13 @@ impl<'a> Writer<'a> {
         let header = self.header(alignment);
         out.write_all(&header)?;
         pad(out, header.len() as u64, alignment)?;
-        for tensor in self.tensors.values() {
-            out.write_all(&tensor.data)?;
-            pad(out, tensor.data.len() as u64, alignment)?;
+        for (name, tensor) in &self.tensors {
+            let mut room = Room { out: &mut *out, name, left: tensor.bytes };
+            (tensor.fill)(&mut room)?;
+            if room.left > 0 {
+                return Err(room.error(format_args!("{} of {} bytes written", tensor.bytes - room.left, tensor.bytes)));
+            }
+            pad(out, tensor.bytes as u64, alignment)?;
         }
         Ok(())
     }
@@ -106,9 +134,43 @@ impl<'a> Writer<'a> {
             }
             tensor.block.id.write(&mut out);
             offset.write(&mut out);
-            offset += (tensor.data.len() as u64).next_multiple_of(alignment);
+            offset += (tensor.bytes as u64).next_multiple_of(alignment);
         }
         out
+    }
+}
+
+impl fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}, {} bytes", self.block, self.shape, self.bytes)
+    }
+}
+
+/// The place of a tensor in the file.
+struct Room<'a, W> {
+    out: &'a mut W,
+    name: &'a str,
+    left: usize,
+}
+
+impl<W> Room<'_, W> {
+    fn error(&self, found: impl fmt::Display) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, format!("tensor `{}`: {found}", self.name))
+    }
+}
+
+impl<W: Write> Write for Room<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.left {
+            return Err(self.error(format_args!("{} bytes more, with room for {}", bytes.len(), self.left)));
+        }
+        let written = self.out.write(bytes)?;
+        self.left -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
