@@ -14,6 +14,13 @@ impl Rng {
         z ^ (z >> 31)
     }
 
+    /// Random bytes.
+    pub fn fill(&mut self, bytes: &mut [u8]) {
+        let (words, rest) = bytes.as_chunks_mut();
+        words.iter_mut().for_each(|word| *word = self.next().to_le_bytes());
+        rest.copy_from_slice(&self.next().to_le_bytes()[..rest.len()]);
+    }
+
     /// Uniform in `0..n`.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize

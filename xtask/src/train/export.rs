@@ -13,6 +13,7 @@ use tokenizers::Tokenizer;
 use super::layout::{Layout, Slot};
 use super::recipe::{Recipe, Ship};
 use super::run::resume;
+use super::vocabulary::set_vocabulary;
 use crate::Result;
 
 const LICENSE: &str = "Apache-2.0";
@@ -138,27 +139,10 @@ impl Export<'_> {
     }
 
     fn vocabulary(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
-        const NORMAL: i32 = 1;
-        const CONTROL: i32 = 3;
         let tokens = &self.recipe.tokens;
         let texts = (0..tokens.vocab as u32).map(|id| self.tokenizer.id_to_token(id).ok_or("a gap in the vocabulary"));
         let texts = texts.collect::<std::result::Result<Vec<_>, _>>()?;
-        let kind = |text: &String| if tokens.specials.contains(&text.as_str()) { CONTROL } else { NORMAL };
-        writer.set("tokenizer.ggml.model", "gpt2");
-        writer.set("tokenizer.ggml.pre", tokens.pre);
-        writer.set("tokenizer.ggml.token_type", texts.iter().map(kind).collect::<Vec<i32>>());
-        writer.set("tokenizer.ggml.tokens", strings(texts));
-        writer.set("tokenizer.ggml.merges", strings(self.merges()?));
-        let specials =
-            [("bos", tokens.bos), ("eos", Some(tokens.eos)), ("eot", tokens.eot), ("padding", tokens.padding)];
-        for (name, token) in specials {
-            if let Some(token) = token {
-                writer.set(&format!("tokenizer.ggml.{name}_token_id"), self.id(token)?);
-            }
-        }
-        writer.set("tokenizer.ggml.add_bos_token", tokens.bos.is_some());
-        writer.set("tokenizer.chat_template", self.recipe.format.template);
-        Ok(())
+        set_vocabulary(writer, self.recipe, texts, self.merges()?)
     }
 
     /// `a b` for each merge; the model itself does not show them.
@@ -243,10 +227,6 @@ fn encode(block: &blocks::BlockType, values: &[f32]) -> Result<Vec<u8>> {
     let mut bytes = vec![0; block.row_bytes(values.len())?];
     block.encode(values, &mut bytes)?;
     Ok(bytes)
-}
-
-fn strings(texts: Vec<String>) -> gguf::Value {
-    gguf::Value::Array(gguf::Array::String(texts.into_iter().map(String::into_bytes).collect()))
 }
 
 /// A number that prints as it was written: 1e-5, not 9.99999974e-6.

@@ -20,4 +20,5 @@ pub mod optimizer;
 pub mod recipe;
 pub mod run;
 pub mod tokens;
+pub mod vocabulary;
 pub mod warm;
