@@ -1,37 +1,73 @@
-//! Long runs that CI has no time for: every fuzz target for some minutes, and the plain crates under Miri.
+//! Long runs that CI has no time for: every fuzz target for some minutes, plain code under Miri, the CPU backend under
+//! AddressSanitizer and on an emulated Arm processor.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::Result;
 
-/// `cargo xtask soak [--minutes N] [--allow-missing] [TARGET..]`; no target means all of them and Miri.
+/// `cargo xtask soak [--minutes N] [--allow-missing] [NAME..]`; no name means everything.
 struct Options {
     minutes: f64,
     allow_missing: bool,
-    targets: Vec<String>,
+    names: Vec<String>,
 }
 
-/// A command, the one that shows whether its tool is here, and how to get the tool.
-struct Check {
-    name: String,
-    run: Vec<String>,
-    probe: &'static [&'static str],
+/// What checks need: commands that succeed where it is, and how to get it.
+struct Tool {
+    probes: &'static [&'static str],
     install: &'static str,
 }
 
-/// Crates and tests that Miri can interpret in minutes: it maps no files and knows no vector instructions.
-const MIRI: &[&[&str]] = &[
-    &["--package", "plimsoll-model", "--lib"],
-    &["--package", "plimsoll-formats", "--test", "blocks", "--", "decode"],
+const FUZZ: Tool = Tool {
+    probes: &["cargo +nightly fuzz --version"],
+    install: "rustup toolchain install nightly && cargo install cargo-fuzz --locked",
+};
+const MIRI: Tool = Tool {
+    probes: &["cargo +nightly miri --version"],
+    install: "rustup toolchain install nightly --component miri,rust-src",
+};
+const SANITIZER: Tool = Tool { probes: &["cargo +nightly --version"], install: "rustup toolchain install nightly" };
+const QEMU: Tool = Tool {
+    probes: &["qemu-aarch64 --version", "aarch64-linux-gnu-gcc --version", "test -d /usr/aarch64-linux-gnu/lib"],
+    install: "apt-get install qemu-user gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+              && rustup target add aarch64-unknown-linux-gnu",
+};
+
+/// Checks by name, the tool and arguments to cargo. Miri maps no files, finds the plain tier alone, and is given what it can
+/// interpret in minutes.
+const CHECKS: &[(&str, &Tool, &str)] = &[
+    ("miri-model", &MIRI, "+nightly miri test --package plimsoll-model --lib"),
+    ("miri-formats", &MIRI, "+nightly miri test --package plimsoll-formats --test blocks -- decode"),
+    ("miri-cpu", &MIRI, "+nightly miri test --package plimsoll-cpu --lib -- pool halves lookups --skip every_unit"),
+    (
+        "asan-cpu",
+        &SANITIZER,
+        "+nightly test --package plimsoll-cpu --tests --target host-tuple \
+         --config build.rustflags=[\"-Zsanitizer=address\"]",
+    ),
+    (
+        "neon-cpu",
+        &QEMU,
+        "test --package plimsoll-cpu --tests --target aarch64-unknown-linux-gnu \
+         --config target.aarch64-unknown-linux-gnu.linker=\"aarch64-linux-gnu-gcc\" \
+         --config target.aarch64-unknown-linux-gnu.runner=[\"qemu-aarch64\",\"-L\",\"/usr/aarch64-linux-gnu\"]",
+    ),
 ];
+
+/// A command of cargo.
+struct Check {
+    name: String,
+    run: Vec<String>,
+    tool: &'static Tool,
+}
 
 pub fn soak(root: &Path, args: &[String]) -> Result<()> {
     let options = Options::parse(args)?;
     let (mut failed, mut missing) = (Vec::new(), Vec::new());
     for check in checks(root, &options)? {
-        if !succeeds(Command::new("cargo").args(check.probe).stdout(Stdio::null()).stderr(Stdio::null())) {
-            println!("soak: {} skipped; get its tool with: {}", check.name, check.install);
+        if let Some(probe) = check.tool.missing() {
+            println!("soak: {} skipped, as `{probe}` fails; get it with: {}", check.name, check.tool.install);
             missing.push(check.name);
             continue;
         }
@@ -55,54 +91,63 @@ pub fn soak(root: &Path, args: &[String]) -> Result<()> {
 
 impl Options {
     fn parse(args: &[String]) -> Result<Self> {
-        let mut options = Self { minutes: 10.0, allow_missing: false, targets: Vec::new() };
+        let mut options = Self { minutes: 10.0, allow_missing: false, names: Vec::new() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--minutes" => options.minutes = args.next().ok_or("--minutes needs a number")?.parse()?,
                 "--allow-missing" => options.allow_missing = true,
                 flag if flag.starts_with('-') => return Err(format!("soak knows no {flag}").into()),
-                target => options.targets.push(target.into()),
+                name => options.names.push(name.into()),
             }
         }
         Ok(options)
     }
 }
 
-fn checks(root: &Path, options: &Options) -> Result<Vec<Check>> {
-    let fuzz = root.join("fuzz");
-    let mut known = Vec::new();
-    for entry in std::fs::read_dir(fuzz.join("fuzz_targets"))? {
-        known.extend(entry?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+impl Tool {
+    /// The first command that does not work.
+    fn missing(&self) -> Option<&'static str> {
+        self.probes.iter().copied().find(|probe| {
+            let mut words = probe.split_whitespace();
+            let mut command = Command::new(words.next().unwrap_or_default());
+            !succeeds(command.args(words).stdout(Stdio::null()).stderr(Stdio::null()))
+        })
     }
-    known.sort();
-    let all = options.targets.is_empty();
-    let targets = if all { &known } else { &options.targets };
+}
+
+/// The checks that were asked for, fuzz targets first.
+fn checks(root: &Path, options: &Options) -> Result<Vec<Check>> {
+    let mut targets = Vec::new();
+    for entry in std::fs::read_dir(root.join("fuzz/fuzz_targets"))? {
+        targets.extend(entry?.path().file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    targets.sort();
     let mut checks = Vec::new();
     for target in targets {
-        if !known.contains(target) {
-            return Err(format!("no fuzz target is called {target}; there are {}", known.join(", ")).into());
-        }
-        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
-        std::fs::create_dir_all(root.join(&corpus))?;
-        let seconds = format!("-max_total_time={}", (options.minutes * 60.0) as u64);
-        // What lives as long as the process is no leak, but is reported as one at its end.
-        let bounds = [seconds.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-detect_leaks=0"];
-        let run = ["+nightly", "fuzz", "run", target, &corpus, &seeds, "--"].into_iter().chain(bounds);
-        checks.push(Check {
-            name: format!("fuzz {target}"),
-            run: run.map(String::from).collect(),
-            probe: &["+nightly", "fuzz", "--version"],
-            install: "rustup toolchain install nightly && cargo install cargo-fuzz --locked",
-        });
+        checks.push(fuzz(root, target, options.minutes)?);
     }
-    checks.extend(MIRI.iter().filter(|_| all).map(|arguments| Check {
-        name: format!("miri {}", arguments[1]),
-        run: ["+nightly", "miri", "test"].iter().chain(*arguments).map(ToString::to_string).collect(),
-        probe: &["+nightly", "miri", "--version"],
-        install: "rustup toolchain install nightly --component miri,rust-src",
+    checks.extend(CHECKS.iter().map(|(name, tool, run)| Check {
+        name: name.to_string(),
+        run: run.split_whitespace().map(String::from).collect(),
+        tool,
     }));
+    let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
+    if let Some(unknown) = options.names.iter().find(|name| !names.contains(&name.as_str())) {
+        return Err(format!("no check is called {unknown}; there are {}", names.join(", ")).into());
+    }
+    checks.retain(|check| options.names.is_empty() || options.names.contains(&check.name));
     Ok(checks)
+}
+
+fn fuzz(root: &Path, target: String, minutes: f64) -> Result<Check> {
+    let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+    std::fs::create_dir_all(root.join(&corpus))?;
+    let seconds = format!("-max_total_time={}", (minutes * 60.0) as u64);
+    // What lives as long as the process is no leak, but is reported as one at its end.
+    let bounds = [seconds.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-detect_leaks=0"];
+    let run = ["+nightly", "fuzz", "run", &target, &corpus, &seeds, "--"].into_iter().chain(bounds);
+    Ok(Check { run: run.map(String::from).collect(), name: target, tool: &FUZZ })
 }
 
 fn succeeds(command: &mut Command) -> bool {
