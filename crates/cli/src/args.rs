@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use plimsoll::{RECIPES, Recipe};
 use serde_json::Value;
 
 use crate::commands::BenchArgs;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Render(RenderArgs),
     Lock(LockArgs),
     Verify(VerifyArgs),
+    Quantize(QuantizeArgs),
     /// Show what models.lock pins: models, licences, files
     Tree,
     /// Show what this machine offers, which backend would be picked and why, and the state of the lock
@@ -171,6 +173,30 @@ pub(crate) struct VerifyArgs {
     pub(crate) names: Vec<String>,
 }
 
+/// Write a model of models.lock as one GGUF file with smaller weights
+///
+/// With --json: `{"model":"…","file":"…","recipe":"q4_k_m/1","result":"sha256:…","tensors":…,"bytes":…}`; `result` is what
+/// models.lock records where models.toml says `quantize`.
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// The model, of safetensors or of an unquantized GGUF; `default` is the one that models.toml names
+    pub(crate) name: String,
+    /// What to write; its name ends in .gguf
+    #[arg(value_name = "OUT.gguf")]
+    pub(crate) out: PathBuf,
+    /// The recipe [default: what models.toml says by `quantize`]
+    #[arg(long, value_name = "RECIPE", value_parser = recipe)]
+    pub(crate) to: Option<&'static Recipe>,
+    /// Replace a file that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+fn recipe(name: &str) -> Result<&'static Recipe, String> {
+    let known = || RECIPES.iter().map(|recipe| recipe.name).collect::<Vec<_>>().join(", ");
+    Recipe::find(name).ok_or_else(|| format!("expected one of {}", known()))
+}
+
 /// `NAME=JSON`.
 fn var(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=JSON")?;
@@ -214,6 +240,8 @@ mod tests {
         assert_eq!(render.vars, [("a".to_owned(), 1.into()), ("b".to_owned(), serde_json::json!(["x"]))]);
         let Ok(Command::Lock(lock)) = parse("lock --check --manifest a.toml --lock a.lock") else { panic!() };
         assert!(lock.check);
+        let Ok(Command::Quantize(quantize)) = parse("quantize m out.gguf --to q4_k_m --json") else { panic!() };
+        assert_eq!((quantize.name.as_str(), quantize.to.map(|to| to.name)), ("m", Some("q4_k_m")));
     }
 
     #[test]
@@ -234,6 +262,7 @@ mod tests {
             "run --max-tokens -1 x",
             "run --temperature hot x",
             "render --messages m --var a",
+            "quantize m out.gguf --to q5",
         ] {
             assert_eq!(parse(line).unwrap_err(), ErrorKind::ValueValidation, "{line}");
         }

@@ -116,6 +116,7 @@ impl From<plimsoll::lock::Error> for Failure {
             E::Mismatch { .. } | E::File { .. } => {
                 "if the change is wanted, run `plimsoll lock`; if not, restore the file"
             }
+            E::Quantized { .. } => "if the weights of this build are wanted, run `plimsoll lock`",
             E::ChangedWhileRead { .. } => "run it again when nothing writes to the file any more",
             _ => "",
         };
@@ -135,7 +136,12 @@ impl From<plimsoll::core::Error> for Failure {
             }
             E::NothingToChoose { .. } => Exit::Request,
             E::Text(error) => return Self::text(error),
-            E::NoTokenizer | E::Formats(_) | E::Model(_) | E::Backend(_) | E::NotFinite { .. } => Exit::Model,
+            E::NoTokenizer
+            | E::Formats(_)
+            | E::Model(_)
+            | E::Backend(_)
+            | E::NotFinite { .. }
+            | E::NotTheSame { .. } => Exit::Model,
             _ => Exit::Failure,
         };
         if let E::Lock(error) = error {

@@ -1,10 +1,10 @@
 //! What comes with weights: tokenizer, chat template, end tokens, sampling defaults; from either container.
 
-use plimsoll_formats::{Weights, gguf::Metadata};
+use plimsoll_formats::{Weights, gguf::Metadata, gguf::Writer};
 use plimsoll_model::Config;
 use plimsoll_text::{EndTokens, Templates, Tokenizer};
 
-use crate::{Defaults, Error, Text};
+use crate::{Defaults, Error, Sampling, Text};
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -90,4 +90,28 @@ fn from_gguf(metadata: &Metadata) -> Result<Defaults, Error> {
         min_p: metadata.float("general.sampling.min_p")?,
         repetition_penalty: metadata.float("general.sampling.penalty_repeat")?,
     })
+}
+
+/// Sets the keys that say in a GGUF file what the files of Hugging Face say: tokenizer of `rows` tokens, templates,
+/// defaults.
+pub(crate) fn write_gguf(
+    weights: &Weights,
+    text: &Text,
+    defaults: &Defaults,
+    rows: usize,
+    writer: &mut Writer<'_>,
+) -> Result<(), Error> {
+    if let (Ok(tokenizer), Some(json)) = (text.tokenizer(), weights.asset(TOKENIZER)) {
+        tokenizer.write_gguf(json, rows, text.end(), writer)?;
+    }
+    text.templates().write_gguf(writer);
+    let Sampling { temperature, top_k, top_p, min_p, repetition_penalty, .. } = defaults.fill(&Sampling::default());
+    let numbers = [("temp", temperature), ("top_p", top_p), ("min_p", min_p), ("penalty_repeat", repetition_penalty)];
+    for (key, value) in numbers {
+        value.into_iter().for_each(|value| writer.set(&format!("general.sampling.{key}"), value));
+    }
+    if let Some(top_k) = top_k.and_then(|k| i32::try_from(k).ok()) {
+        writer.set("general.sampling.top_k", top_k);
+    }
+    Ok(())
 }

@@ -52,6 +52,15 @@ impl Checkpoint {
         &self.weights
     }
 
+    /// The stored tensors that are no part of the description.
+    pub(crate) fn unused(&self) -> Result<Vec<TensorView<'_>>, FormatError> {
+        let tensors = self.decoder.tensors();
+        let used = tensors.iter().map(|(id, shape)| Ok(self.find(*id, shape)?.name));
+        let used = used.collect::<Result<HashSet<_>, FormatError>>()?;
+        let names = self.weights.names().filter(|name| !used.contains(name));
+        Ok(names.filter_map(|name| self.weights.get(name)).collect())
+    }
+
     fn check_tensors(&self) -> Result<(), FormatError> {
         let mut used = HashSet::new();
         for (id, shape) in self.decoder.tensors() {

@@ -123,6 +123,13 @@ pub enum Error {
     #[error(transparent)]
     Backend(#[from] plimsoll_backend::Error),
 
+    /// A model that was written in another container would not be the same model when it is read.
+    #[error("GGUF cannot hold this model: its {what} would be read back as another")]
+    NotTheSame {
+        /// What would differ.
+        what: &'static str,
+    },
+
     /// The engine thread ended by a panic; the engine answers no more requests.
     #[error("the engine failed: {reason}")]
     Failed {

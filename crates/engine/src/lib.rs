@@ -16,6 +16,7 @@
 //! | the mathematics of a step | `forward.rs`, `runner.rs` |
 //! | what `plimsoll bench` times | `bench.rs` |
 //! | what is read from a model's files | `opened.rs`, `checkpoint.rs`, `assets.rs` |
+//! | weights quantized while loading, and written as GGUF | `quantized.rs`, `export.rs`, `same.rs` |
 //!
 //! # Sampling
 //!
@@ -32,15 +33,18 @@ mod checkpoint;
 mod defaults;
 mod error;
 mod event;
+mod export;
 mod forward;
 mod generate;
 mod generation;
 mod local;
 mod opened;
 mod options;
+mod quantized;
 mod reply;
 mod request;
 mod runner;
+mod same;
 mod sampler;
 mod scheduler;
 mod score;
@@ -56,6 +60,7 @@ pub use checkpoint::Checkpoint;
 pub use defaults::Defaults;
 pub use error::Error;
 pub use event::{Alternative, Event, FinishReason, Finished, Timings, Token, Usage};
+pub use export::Exported;
 pub use generate::{Generate, Health, ModelInfo};
 pub use generation::{Blocking, Events, Generation};
 pub use local::{Bundle, Local};

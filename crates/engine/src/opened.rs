@@ -3,16 +3,17 @@
 use std::cell::Cell;
 
 use plimsoll_backend::{Backend, Model, TensorSource};
-use plimsoll_formats::{NamedFile, TensorView, Weights};
-use plimsoll_lock::{Described, Digest, Verified};
+use plimsoll_formats::{NamedFile, Recipe, TensorView, Weights};
+use plimsoll_lock::{Described, Digest, Load, Quantize, RecipeId, Verified};
 use plimsoll_model::TensorId;
 
+use crate::quantized::Quantized;
 use crate::{
     Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Text, assets, score,
 };
 
 /// Text whose token ids the lock records: words, case, numbers, punctuation, white space, other scripts.
-const PROBE: &str =
+pub(crate) const PROBE: &str =
     "The quick brown fox didn't jump over 12345 lazy dogs!\n\n\tÜber café, naïve 東京 Привет 🙂  {\"a\": [1, 2.5]}";
 
 /// Told of loading: bytes of weights read, and all there are.
@@ -27,6 +28,8 @@ pub struct Opened {
     checkpoint: Checkpoint,
     text: Text,
     defaults: Defaults,
+    /// How the weights are quantized while they are loaded.
+    recipe: Option<&'static Recipe>,
 }
 
 /// Maps the weight files of a model through their verified descriptors, and reads the small ones.
@@ -51,7 +54,8 @@ impl Opened {
         let weights = open_weights(&verified)?;
         let (text, defaults) = (Text::open(&weights)?, assets::defaults(&weights)?);
         defaults.validate()?;
-        Ok(Self { checkpoint: Checkpoint::new(weights)?, verified, text, defaults })
+        let recipe = verified.quantize().map(|name| recipe(&verified, name)).transpose()?;
+        Ok(Self { checkpoint: Checkpoint::new(weights)?, verified, text, defaults, recipe })
     }
 
     /// Its tokenizer, chat template and end tokens.
@@ -64,11 +68,25 @@ impl Opened {
         &self.checkpoint
     }
 
-    /// What the lock records of it besides its files.
+    /// How its weights are quantized while they are loaded; none loads them as they are.
+    pub fn recipe(&self) -> Option<&'static Recipe> {
+        self.recipe
+    }
+
+    pub(crate) fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    pub(crate) fn defaults(&self) -> &Defaults {
+        &self.defaults
+    }
+
+    /// What the lock records of it besides its files. For a model that is quantized while it is loaded all weights are
+    /// read, of which `progress` is told.
     ///
     /// # Errors
-    /// A probe text that cannot be tokenized.
-    pub fn describe(&self) -> Result<Described, Error> {
+    /// A probe text that cannot be tokenized; weights that cannot be quantized.
+    pub fn describe(&self, progress: Progress<'_>) -> Result<Described, Error> {
         let probe = self.text.encode(&crate::Prompt::Text(PROBE.into()))?;
         let ids: Vec<u8> = probe.iter().flat_map(|id| id.to_le_bytes()).collect();
         let Defaults { do_sample, temperature, top_k, top_p, min_p, repetition_penalty } = &self.defaults;
@@ -86,7 +104,16 @@ impl Opened {
             template: self.template(),
             tokens: Digest::of(&ids),
             generation: Digest::of(generation.to_string().as_bytes()),
+            load: self.load(progress)?,
         })
+    }
+
+    /// What the recipe makes of the weights.
+    fn load(&self, progress: Progress<'_>) -> Result<Option<Load>, Error> {
+        let Some((recipe, name)) = self.recipe.zip(self.verified.quantize()) else { return Ok(None) };
+        let counted = Counted::new(&self.checkpoint, progress);
+        let result = Quantized::new(&self.checkpoint, &counted, recipe)?.result()?;
+        Ok(Some(Load { recipe: RecipeId { name, version: recipe.version }, result }))
     }
 
     /// Over the template of a conversation without tools and the one with, which are mostly the same; none for a base
@@ -163,8 +190,16 @@ impl Opened {
         (tokens, outputs): (usize, usize),
         progress: Progress<'_>,
     ) -> Result<Runner<B>, Error> {
-        let source = Counted::new(&self.checkpoint, progress);
-        let model = Model::load(backend, self.checkpoint.decoder().clone(), &source)?;
+        let (decoder, source) = (self.checkpoint.decoder().clone(), Counted::new(&self.checkpoint, progress));
+        let model = match self.recipe {
+            None => Model::load(backend, decoder, &source)?,
+            Some(recipe) => {
+                let quantized = Quantized::new(&self.checkpoint, &source, recipe)?;
+                let model = Model::load(backend, decoder, &quantized)?;
+                self.verified.check_result(quantized.result()?)?;
+                model
+            }
+        };
         self.verified.check_unchanged()?;
         Runner::new(model, cache, tokens, outputs)
     }
@@ -179,8 +214,16 @@ impl Opened {
     }
 }
 
+/// The recipe of a name, if it is what the lock was made with.
+fn recipe(verified: &Verified, name: Quantize) -> Result<&'static Recipe, Error> {
+    let known = || plimsoll_formats::RECIPES.iter().map(|recipe| recipe.name).collect::<Vec<_>>().join(", ");
+    let recipe = Recipe::find(name.as_str()).ok_or_else(|| Error::invalid("quantize", name, known()))?;
+    verified.check_recipe(RecipeId { name, version: recipe.version })?;
+    Ok(recipe)
+}
+
 /// A checkpoint that tells how much of it has been read.
-struct Counted<'a> {
+pub(crate) struct Counted<'a> {
     checkpoint: &'a Checkpoint,
     progress: Progress<'a>,
     done: Cell<u64>,
@@ -188,7 +231,7 @@ struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    fn new(checkpoint: &'a Checkpoint, progress: Progress<'a>) -> Self {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, progress: Progress<'a>) -> Self {
         let tensors = checkpoint.decoder().tensors();
         let bytes = |id: TensorId| checkpoint.tensor(id).map_or(0, |view| view.data.len() as u64);
         Self { checkpoint, progress, done: Cell::new(0), total: tensors.into_iter().map(|(id, _)| bytes(id)).sum() }
@@ -201,5 +244,17 @@ impl TensorSource for Counted<'_> {
         self.done.set(self.done.get() + view.data.len() as u64);
         (self.progress)(self.done.get(), self.total);
         Ok(view)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lock knows the names, `formats` what they do.
+    #[test]
+    fn every_recipe_can_be_locked() {
+        let names: Vec<_> = plimsoll_formats::RECIPES.iter().map(|recipe| recipe.name).collect();
+        assert_eq!(Quantize::all().map(Quantize::as_str).collect::<Vec<_>>(), names);
     }
 }

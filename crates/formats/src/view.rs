@@ -1,5 +1,6 @@
-//! A tensor in a mapped file.
+//! A tensor in a mapped file, or made from one.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::Error;
@@ -14,8 +15,8 @@ pub struct TensorView<'a> {
     pub block: &'static BlockType,
     /// Slowest dimension first; the last one is the row.
     pub shape: Vec<usize>,
-    /// Blocks, row by row; of no alignment.
-    pub data: &'a [u8],
+    /// Blocks, row by row; of no alignment. Borrowed from a mapped file, owned where they were made while reading.
+    pub data: Cow<'a, [u8]>,
 }
 
 impl<'a> TensorView<'a> {
@@ -42,7 +43,11 @@ impl<'a> TensorView<'a> {
         };
         let stride = self.block.tensor_bytes(inner)?;
         let bytes = range.start.checked_mul(stride).zip(range.end.checked_mul(stride));
-        match bytes.and_then(|(from, to)| self.data.get(from..to)) {
+        let data = bytes.and_then(|(from, to)| match &self.data {
+            Cow::Borrowed(data) => data.get(from..to).map(Cow::Borrowed),
+            Cow::Owned(data) => data.get(from..to).map(|data| Cow::Owned(data.to_vec())),
+        });
+        match data {
             Some(data) if range.end <= count => {
                 let shape = std::iter::once(range.len()).chain(inner.iter().copied()).collect();
                 Ok(TensorView { name: self.name, block: self.block, shape, data })
@@ -61,7 +66,7 @@ impl<'a> TensorView<'a> {
             return Err(Error::length(format_args!("data of tensor `{}` in bytes", self.name), self.data.len(), bytes));
         }
         let mut values = vec![0.0; self.len()];
-        self.block.decode(self.data, &mut values)?;
+        self.block.decode(&self.data, &mut values)?;
         Ok(values)
     }
 }

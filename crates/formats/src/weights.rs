@@ -97,7 +97,7 @@ impl Weights {
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
         let data = self.maps.get(entry.map)?.get(entry.range.clone())?;
-        Some(TensorView { name, block: entry.block, shape: entry.shape.clone(), data })
+        Some(TensorView { name, block: entry.block, shape: entry.shape.clone(), data: data.into() })
     }
 
     /// Names of the files that hold no weights, sorted.

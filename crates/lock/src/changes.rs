@@ -42,6 +42,8 @@ pub enum ChangeKind {
     Family,
     /// Tensors differ.
     Weights,
+    /// Weights are quantized otherwise while they are loaded.
+    Quantization,
     /// Prompts are rendered otherwise.
     Template,
     /// Text becomes other tokens.
@@ -108,6 +110,7 @@ fn between(old: &LockedModel, new: &LockedModel) -> Vec<Change> {
         (Kind::LicenseExpression, expression(old), expression(new)),
         (Kind::LicenseText, text(&old.license.bundle), text(&new.license.bundle)),
         (Kind::Weights, weights(old), weights(new)),
+        (Kind::Quantization, text(&old.load), text(&new.load)),
         (Kind::Template, text(&old.behaviour.template), text(&new.behaviour.template)),
         (Kind::Tokenizer, Some(old.behaviour.tokens.to_string()), Some(new.behaviour.tokens.to_string())),
         (Kind::Generation, Some(old.behaviour.generation.to_string()), Some(new.behaviour.generation.to_string())),
@@ -144,6 +147,7 @@ impl fmt::Display for Change {
             ChangeKind::LicenseText => "a licence text changed",
             ChangeKind::Family => "the architecture changed",
             ChangeKind::Weights => "the weights changed",
+            ChangeKind::Quantization => "the quantization changed",
             ChangeKind::Template => "the chat template changed",
             ChangeKind::Tokenizer => "the tokenizer changed",
             ChangeKind::Generation => "the end-of-sequence ids or sampling defaults changed",

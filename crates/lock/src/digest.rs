@@ -79,6 +79,13 @@ impl Digest {
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::of(bytes))
     }
+
+    /// The digest of several slices, one after the other.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hasher = sha2::Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part));
+        Self(Sha256(hasher.finalize().into()))
+    }
 }
 
 impl fmt::Display for Digest {
@@ -143,6 +150,7 @@ mod tests {
         assert_eq!(Sha256::of(b"abc").to_string(), ABC);
         assert_eq!(ABC.parse::<Sha256>(), Ok(Sha256::of(b"abc")));
         assert_eq!(format!("sha256:{ABC}").parse::<Digest>(), Ok(Digest::of(b"abc")));
+        assert_eq!(Digest::of_parts([&b"a"[..], b"", b"bc"]), Digest::of(b"abc"));
         let cases = [
             "",
             "ab",

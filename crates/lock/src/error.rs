@@ -81,6 +81,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Weights that were quantized while loading are not what the lock says.
+    #[error("model `{model}`, quantized while loading: {field} is {found}, the lock expects {expected}")]
+    Quantized {
+        /// The model.
+        model: String,
+        /// `recipe` or `result`.
+        field: &'static str,
+        /// What the lock says.
+        expected: String,
+        /// What this build makes.
+        found: String,
+    },
     /// A file was written to while it was being read.
     #[error("model `{model}`, file `{file}`: changed while it was being read")]
     ChangedWhileRead {

@@ -7,7 +7,7 @@ use crate::hashing::Progress;
 use crate::open::Links;
 use crate::verified::{Verified, VerifiedFile};
 use crate::{
-    Behaviour, Digest, Error, License, Lock, LockedFile, LockedModel, Manifest, ManifestModel, Result, Source,
+    Behaviour, Digest, Error, License, Load, Lock, LockedFile, LockedModel, Manifest, ManifestModel, Result, Source,
     digest_of_files,
 };
 
@@ -22,6 +22,8 @@ pub struct Described {
     pub tokens: Digest,
     /// Of the effective end-of-sequence set and sampling defaults.
     pub generation: Digest,
+    /// What was made of its weights by the recipe of [`Verified::quantize`], where there is one.
+    pub load: Option<Load>,
 }
 
 /// Hashes every file of every model of `manifest`. `describe` is given the open files, whose bytes are the ones that were
@@ -40,7 +42,7 @@ where
     for (name, wanted) in manifest.models() {
         let path = manifest.dir().join(&wanted.path);
         let listing = list(name.as_str(), &path, &wanted.include, Links::Refuse)?;
-        let (open, files) = Verified::to_lock(name.as_str(), &listing, progress)?;
+        let (open, files) = Verified::to_lock(name.as_str(), &listing, wanted.quantize, progress)?;
         let held = open.files().iter().map(VerifiedFile::try_clone).collect::<Result<Vec<_>>>()?;
         let described =
             describe(open).map_err(|error| Error::Describe { model: name.to_string(), source: error.into() })?;
@@ -56,6 +58,7 @@ where
                 tokens: described.tokens,
                 generation: described.generation,
             },
+            load: described.load,
             files,
         });
     }

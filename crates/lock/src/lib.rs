@@ -12,6 +12,7 @@
 //! |---|---|
 //! | what people may write | `manifest.rs` |
 //! | what a lock records, and how its text is checked | `lockfile.rs` |
+//! | which recipes of quantization may be named | `load.rs` |
 //! | which files belong to a model | `files.rs` |
 //! | how a file is opened | `open.rs` |
 //! | how bytes are hashed on all cores | `hashing.rs` |
@@ -25,6 +26,7 @@ mod files;
 mod generate;
 mod glob;
 mod hashing;
+mod load;
 mod lockfile;
 mod manifest;
 mod names;
@@ -38,6 +40,7 @@ pub use error::{Error, Result};
 pub use generate::{Described, generate};
 pub use glob::Glob;
 pub use hashing::Progress;
+pub use load::{Load, Quantize, RecipeId};
 pub use lockfile::{Behaviour, CHUNK_SIZE, License, Lock, LockedFile, LockedModel, MAX_LOCK_BYTES, Source};
 pub use manifest::{Expression, MAX_MANIFEST_BYTES, Manifest, ManifestModel};
 pub use names::{FilePath, Name};

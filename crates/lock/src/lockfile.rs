@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::shortened;
 use crate::manifest::parent;
 use crate::open::read_text;
-use crate::{Digest, Error, Expression, FilePath, Name, Result, Sha256, digest_of_files};
+use crate::{Digest, Error, Expression, FilePath, Load, Name, Result, Sha256, digest_of_files};
 
 /// The version that is written, and the only one that is read.
 const VERSION: i64 = 1;
@@ -59,6 +59,9 @@ pub struct LockedModel {
     pub license: License,
     /// What the model does apart from its weights.
     pub behaviour: Behaviour,
+    /// How its weights are made while they are loaded; none where they are those of the files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// Every file, sorted by path.
     #[serde(rename = "file")]
     pub files: Vec<LockedFile>,
@@ -216,6 +219,17 @@ fn check(models: &[LockedModel]) -> Result<(), (String, String)> {
         }
     }
     Ok(())
+}
+
+impl LockedModel {
+    /// Names what runs: [`digest`](Self::digest), or where weights are made while loading, the digest of that, the recipe
+    /// and the result, a line each.
+    pub fn identity(&self) -> Digest {
+        match &self.load {
+            None => self.digest,
+            Some(Load { recipe, result }) => Digest::of(format!("{}\n{recipe}\n{result}\n", self.digest).as_bytes()),
+        }
+    }
 }
 
 impl LockedFile {

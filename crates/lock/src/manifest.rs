@@ -7,6 +7,7 @@
 //! path = "models/llama"                # a folder or a file, relative to models.toml
 //! include = ["*.safetensors", "*.json", "LICENSE*"]   # optional: every file that is not hidden
 //! license = "Apache-2.0"               # optional: an SPDX expression, or LicenseRef-* for what SPDX lacks
+//! quantize = "q4_k_m"                  # optional: smaller weights, made while loading
 //! ```
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::shortened;
 use crate::open::read_text;
-use crate::{Error, Glob, Name, Result};
+use crate::{Error, Glob, Name, Quantize, Result};
 
 /// The most bytes `models.toml` may have.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
@@ -48,6 +49,8 @@ pub struct ManifestModel {
     pub include: Vec<Glob>,
     /// The licence that the application's author says applies.
     pub license: Option<Expression>,
+    /// By which recipe weights of full precision are quantized while they are loaded; none loads them as they are.
+    pub quantize: Option<Quantize>,
 }
 
 impl Manifest {
@@ -159,13 +162,15 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        let text = "default = 'b'\n[models.a]\npath = 'm/a'\ninclude = ['*.json']\nlicense = 'MIT OR LicenseRef-Own'\n[models.b]\npath = '../b.gguf'\n";
+        let text = "default = 'b'\n[models.a]\npath = 'm/a'\ninclude = ['*.json']\nlicense = 'MIT OR LicenseRef-Own'\nquantize = 'q4_k_m'\n[models.b]\npath = '../b.gguf'\n";
         let manifest = parse(text).unwrap();
         assert_eq!(manifest.default_model().unwrap().as_str(), "b");
         let a = manifest.get("a").unwrap();
         assert_eq!((a.path.as_str(), a.include.len()), ("m/a", 1));
         assert_eq!(a.license.as_ref().unwrap().as_str(), "MIT OR LicenseRef-Own");
-        assert_eq!(manifest.get("b").unwrap().license, None);
+        assert_eq!(a.quantize.map(Quantize::as_str), Some("q4_k_m"));
+        let b = manifest.get("b").unwrap();
+        assert_eq!((&b.license, b.quantize), (&None, None));
         assert_eq!(manifest.dir(), Path::new("dir"));
     }
 
@@ -187,9 +192,14 @@ mod tests {
             (
                 "[models.a]\nhf = 'Qwen/Qwen3-4B'",
                 "2:1",
-                "unknown field `hf`, expected one of `path`, `include`, `license`",
+                "unknown field `hf`, expected one of `path`, `include`, `license`, `quantize`",
             ),
-            ("[models.a]\npath='a'\nquantize = 'q4_k_m'", "3:1", "unknown field `quantize`"),
+            (
+                "[models.a]\npath='a'\nquantize = 'Q4_K'",
+                "3:12",
+                "quantize is `Q4_K`, expected one of `q8_0`, `q6_k`, `q4_k_m`, `q4_0`",
+            ),
+            ("[models.a]\npath='a'\nquantize = true", "3:12", "expected a string"),
             ("[policy]\nallow = []", "1:2", "unknown field `policy`, expected `default` or `models`"),
             ("[models.a]", "1:1", "missing field `path`"),
             ("[models.a]\npath = 3", "2:8", "expected a string"),

@@ -85,9 +85,11 @@ fn check_agreement(locked: &LockedModel, manifest: &Manifest) -> Result<()> {
     let license = |expression: &Option<crate::Expression>| {
         expression.as_ref().map_or("not declared".into(), |e| format!("`{}`", e.as_str()))
     };
+    let recipe = |name: Option<crate::Quantize>| name.map_or("not set".into(), |name| format!("`{name}`"));
     let fields = [
         ("source", format!("`{}`", locked.source), format!("`{}`", Source::Path(wanted.path.clone()))),
         ("license", license(&locked.license.expression), license(&wanted.license)),
+        ("quantize", recipe(locked.load.as_ref().map(|load| load.recipe.name)), recipe(wanted.quantize)),
     ];
     match fields.into_iter().find(|(_, expected, found)| expected != found) {
         Some((field, expected, found)) => Err(Error::Stale { model: locked.name.to_string(), field, expected, found }),

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::files::{self, Listing};
 use crate::hashing::{Progress, Range, chunks, hash_ranges};
 use crate::open::{Links, Stamp, open};
-use crate::{Digest, Error, FilePath, LockedFile, LockedModel, Result, Sha256};
+use crate::{Digest, Error, FilePath, Load, LockedFile, LockedModel, Quantize, RecipeId, Result, Sha256};
 
 /// A model whose files are open and whose bytes are known.
 ///
@@ -16,6 +16,7 @@ use crate::{Digest, Error, FilePath, LockedFile, LockedModel, Result, Sha256};
 pub struct Verified {
     name: String,
     files: Vec<VerifiedFile>,
+    quantize: Option<Quantize>,
     locked: Option<LockedModel>,
     lock_digest: Option<Digest>,
     unlocked: bool,
@@ -44,7 +45,7 @@ impl Verified {
             path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         let listing = files::list(&name, path, &[], Links::Follow)?;
         let files = open_all(&name, &listing, Links::Follow)?;
-        Ok(Self { name, files, locked: None, lock_digest: None, unlocked: true })
+        Ok(Self { name, files, quantize: None, locked: None, lock_digest: None, unlocked: true })
     }
 
     /// Opens and hashes what `locked` names below `path`. `lock_digest` is the lock's own.
@@ -58,15 +59,22 @@ impl Verified {
         pairs().try_for_each(|(file, locked)| compare(file, "size".into(), locked.size, file.size))?;
         verify_bytes(&files, &locked.files, progress)?;
         files.iter_mut().zip(&locked.files).for_each(|(file, locked)| file.sha256 = Some(locked.sha256));
-        Ok(Self { name, files, locked: Some(locked.clone()), lock_digest: Some(lock_digest), unlocked: false })
+        let quantize = locked.load.as_ref().map(|load| load.recipe.name);
+        let (locked, lock_digest) = (Some(locked.clone()), Some(lock_digest));
+        Ok(Self { name, files, quantize, locked, lock_digest, unlocked: false })
     }
 
     /// Opens the files of `listing` to be locked; also returns their entries for the lock.
-    pub(crate) fn to_lock(name: &str, listing: &Listing, progress: Progress<'_>) -> Result<(Self, Vec<LockedFile>)> {
+    pub(crate) fn to_lock(
+        name: &str,
+        listing: &Listing,
+        quantize: Option<Quantize>,
+        progress: Progress<'_>,
+    ) -> Result<(Self, Vec<LockedFile>)> {
         let mut files = open_all(name, listing, Links::Refuse)?;
         let entries = hash_to_lock(&files, &listing.files, progress)?;
         files.iter_mut().zip(&entries).for_each(|(file, entry)| file.sha256 = Some(entry.sha256));
-        Ok((Self { name: name.into(), files, locked: None, lock_digest: None, unlocked: false }, entries))
+        Ok((Self { name: name.into(), files, quantize, locked: None, lock_digest: None, unlocked: false }, entries))
     }
 
     /// The name in `models.toml`; of an unlocked model, that of its file or folder.
@@ -94,9 +102,39 @@ impl Verified {
         self.locked.as_ref()
     }
 
-    /// The model's digest in the lock.
+    /// Names what runs, see [`LockedModel::identity`].
     pub fn digest(&self) -> Option<Digest> {
-        self.locked.as_ref().map(|locked| locked.digest)
+        self.locked.as_ref().map(LockedModel::identity)
+    }
+
+    /// The recipe by which its weights are to be quantized while they are loaded; none loads them as they are.
+    pub fn quantize(&self) -> Option<Quantize> {
+        self.quantize
+    }
+
+    /// Fails if the lock was made with another version of the recipe than the one at hand. To be called before loading.
+    pub fn check_recipe(&self, recipe: RecipeId) -> Result<()> {
+        self.check_load("recipe", recipe, |load| load.recipe)
+    }
+
+    /// Fails if the weights that were made while loading are not those of the lock.
+    pub fn check_result(&self, result: Digest) -> Result<()> {
+        self.check_load("result", result, |load| load.result)
+    }
+
+    fn check_load<T: PartialEq + std::fmt::Display>(
+        &self,
+        field: &'static str,
+        found: T,
+        expected: impl Fn(&Load) -> T,
+    ) -> Result<()> {
+        match self.locked.as_ref().and_then(|locked| locked.load.as_ref()).map(expected) {
+            Some(expected) if expected != found => {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                Err(Error::Quantized { model: self.name.clone(), field, expected, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The digest of the lock that was verified against.

@@ -18,6 +18,8 @@ pub struct Names {
     pub single: &'static [(Part, &'static str)],
     /// One stored tensor for several parts, their rows one after the other.
     pub fused: &'static [(&'static [Part], &'static str)],
+    /// Stored for several parts too, and by the readers of this family in no other way: what a writer must do.
+    pub always_fused: &'static [(&'static [Part], &'static str)],
 }
 
 /// Where a tensor may be stored: in `name`, together with others before and after it in the rows, if any.
@@ -33,12 +35,19 @@ impl Names {
     /// The places to look for a tensor, the usual one first.
     pub fn places(&self, id: TensorId) -> impl Iterator<Item = Place> + '_ {
         let single = self.single.iter().filter(move |(part, _)| *part == id.part);
-        let fused = self.fused.iter().filter(move |(parts, _)| parts.contains(&id.part));
+        let fused = self.fused.iter().chain(self.always_fused).filter(move |(parts, _)| parts.contains(&id.part));
         let single = single.map(|(part, name)| (std::slice::from_ref(part), *name));
         single.chain(fused.map(|(parts, name)| (*parts, *name))).map(move |(parts, name)| {
             let layer = id.layer.map(|layer| layer.to_string()).unwrap_or_default();
             Place { name: name.replace("{}", &layer), parts }
         })
+    }
+
+    /// The place where a writer puts a tensor.
+    pub fn written(&self, id: TensorId) -> Result<Place, Error> {
+        let always = |place: &Place| self.always_fused.iter().any(|(parts, _)| *parts == place.parts);
+        let missing = || Error::missing(&id.to_string(), "a name in this container");
+        self.places(id).find(always).or_else(|| self.places(id).next()).ok_or_else(missing)
     }
 
     /// The usual name of a tensor.
@@ -84,9 +93,10 @@ pub(crate) const HUGGING_FACE: Names = Names {
         (QKV_BIAS, "model.layers.{}.self_attn.qkv_proj.bias"),
         (GATE_UP, "model.layers.{}.mlp.gate_up_proj.weight"),
     ],
+    always_fused: &[],
 };
 
-/// The names of llama.cpp, the same for every dense family.
+/// The names of llama.cpp, the same for every dense family but GLM-4.
 pub(crate) const GGUF: Names = Names {
     single: &[
         (Part::Embedding, "token_embd.weight"),
@@ -117,9 +127,13 @@ pub(crate) const GGUF: Names = Names {
         (QKV, "blk.{}.attn_qkv.weight"),
         (QKV_BIAS, "blk.{}.attn_qkv.bias"),
         (GATE_UP, "blk.{}.ffn_gate_up.weight"),
-        (GATE_UP, "blk.{}.ffn_up.weight"), // GLM-4
     ],
+    always_fused: &[],
 };
+
+/// The names of llama.cpp for GLM-4: gate and up are one tensor.
+pub(crate) const GGUF_GLM4: Names =
+    Names { single: GGUF.single, fused: GGUF.fused, always_fused: &[(GATE_UP, "blk.{}.ffn_up.weight")] };
 
 #[cfg(test)]
 mod tests {
@@ -127,8 +141,11 @@ mod tests {
 
     #[test]
     fn fused_places_follow_the_single_one() {
-        let places: Vec<_> = GGUF.places(Part::Gate.of(3)).map(|place| place.name).collect();
+        let places: Vec<_> = GGUF_GLM4.places(Part::Gate.of(3)).map(|place| place.name).collect();
         assert_eq!(places, ["blk.3.ffn_gate.weight", "blk.3.ffn_gate_up.weight", "blk.3.ffn_up.weight"]);
+        let written = |names: &Names, part: Part| names.written(part.of(3)).unwrap().name;
+        assert_eq!([written(&GGUF, Part::Up), written(&GGUF_GLM4, Part::Gate)], ["blk.3.ffn_up.weight"; 2]);
+        assert_eq!(written(&GGUF_GLM4, Part::Q), "blk.3.attn_q.weight");
         assert_eq!(HUGGING_FACE.name(Part::Head.global()).unwrap(), "lm_head.weight");
     }
 

@@ -46,6 +46,18 @@ impl Rope {
         RopeTable { inv_freq, cos_scale }
     }
 
+    /// The divisor of each frequency, `[dim / 2]`, for the scalings that GGUF stores so (as `rope_freqs`).
+    pub fn divisors(&self) -> Option<Vec<f32>> {
+        match &self.scaling {
+            Scaling::Factors(factors) => Some(factors.clone()),
+            Scaling::Llama3 { .. } => {
+                let plain = Rope { scaling: Scaling::None, ..self.clone() }.table();
+                Some(plain.inv_freq.iter().zip(self.table().inv_freq).map(|(plain, scaled)| plain / scaled).collect())
+            }
+            Scaling::None | Scaling::Linear { .. } | Scaling::Yarn { .. } => None,
+        }
+    }
+
     /// 0 where a frequency is kept, 1 where it is stretched, `[dim / 2]`.
     fn yarn_ramp(&self, original: f32, fast: f32, slow: f32, truncate: bool) -> impl Iterator<Item = f32> + use<> {
         let dim = self.dim as f32;
@@ -96,6 +108,10 @@ mod tests {
         // Wavelengths 6.3, 63, 628, 6283 against original / high = 8 and original / low = 32.
         let llama3 = table(Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 32.0 });
         assert!(close(&llama3.inv_freq, &[1.0, 0.0125, 0.00125, 0.000125]));
+        let rope = |scaling| Rope { dim: 8, pairing: Pairing::Half, theta: 10000.0, scaling };
+        let scaling = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 32.0 };
+        assert!(close(&rope(scaling).divisors().unwrap(), &[1.0, 8.0, 8.0, 8.0]));
+        assert_eq!(rope(Scaling::Linear { factor: 4.0 }).divisors(), None);
         let factors = table(Scaling::Factors(vec![1.0, 2.0, 4.0, 8.0]));
         assert!(close(&factors.inv_freq, &[1.0, 0.05, 0.0025, 0.000125]));
     }

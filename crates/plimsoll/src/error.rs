@@ -14,6 +14,14 @@ pub enum Error {
     /// The device.
     #[error(transparent)]
     Device(#[from] plimsoll_backend::Error),
+    /// A file could not be written.
+    #[error("{}: {reason}", path.display())]
+    Output {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The thread that loads a model could not be started.
     #[error("cannot start a thread to load the model: {0}")]
     Thread(#[source] std::io::Error),

@@ -24,16 +24,19 @@ pub mod bench;
 mod device;
 mod engine;
 mod error;
+mod quantize;
 
 pub use device::Device;
 pub use engine::{Engine, Loading, Settings, open_unlocked};
 pub use error::{Error, Result};
 pub use plimsoll_cpu::{KvType, Options as CpuOptions, Tier};
 pub use plimsoll_engine::{
-    Chat, Event, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress, Prompt,
-    Request, Sampling, Scores, Timings, Token, Usage, open_weights,
+    Chat, Event, Exported, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress,
+    Prompt, Request, Sampling, Scores, Timings, Token, Usage, open_weights,
 };
+pub use plimsoll_formats::{RECIPES, Recipe};
 pub use plimsoll_lock::Verified;
+pub use quantize::quantize;
 
 pub use plimsoll_backend as backend;
 pub use plimsoll_engine as core;

@@ -41,18 +41,29 @@ impl EndTokens {
     /// What the vocabulary says: EOS, end of turn and end of message, and control tokens known to end a turn.
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let special = tokenizer.special_ids();
-        let mut ids: BTreeSet<u32> = [special.eos, special.eot, special.eom].into_iter().flatten().collect();
+        let mut end = Self { ids: [special.eos, special.eot, special.eom].into_iter().flatten().collect() };
+        end.add_known(tokenizer);
+        end
+    }
+
+    /// Those of which the texts alone tell.
+    pub(crate) fn known(tokenizer: &Tokenizer) -> Self {
+        let mut end = Self::default();
+        end.add_known(tokenizer);
+        end
+    }
+
+    fn add_known(&mut self, tokenizer: &Tokenizer) {
         let control = |text: &str| {
             let kind = |id: &u32| matches!(tokenizer.kind(*id), Some(TokenKind::Control | TokenKind::UserDefined));
             tokenizer.id(text).filter(kind)
         };
-        ids.extend(KNOWN.iter().filter_map(|text| control(text)));
+        self.ids.extend(KNOWN.iter().filter_map(|text| control(text)));
         for (text, others) in NOT_BESIDE {
             if others.iter().all(|other| control(other).is_some()) {
-                control(text).map(|id| ids.remove(&id));
+                control(text).map(|id| self.ids.remove(&id));
             }
         }
-        Self { ids }
     }
 
     /// Adds `eos_token_id`, an id or a list of them, of a `generation_config.json` or `config.json`. `file` is for

@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use plimsoll_formats::{blocks, gguf};
-use plimsoll_model::{Decoder, FAMILIES, Family, Gqa, Mixer, Mlp, Norm, Pairing};
+use plimsoll_model::{Decoder, FAMILIES, Family, Gqa, Mixer, Mlp, Norm, Part, TensorId};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
@@ -77,7 +77,7 @@ impl Export<'_> {
 
     fn config(&self, bos: Option<u32>, eos: u32) -> Value {
         let decoder = self.recipe.decoder();
-        let Facts { gqa, ffn, eps, theta, .. } = Facts::of(&decoder);
+        let Facts { gqa, ffn, eps, theta } = Facts::of(&decoder);
         let window = match gqa.span {
             plimsoll_model::Span::Full => None,
             plimsoll_model::Span::Window(window) => Some(window),
@@ -106,36 +106,24 @@ impl Export<'_> {
 
     fn gguf(&self, folder: &Path) -> Result<()> {
         let mut writer = gguf::Writer::new();
-        self.keys(&mut writer);
+        self.keys(&mut writer)?;
         self.vocabulary(&mut writer)?;
         self.tensors(&mut writer)?;
         let file = fs::File::create(folder.join("model.gguf"))?;
         Ok(writer.write(&mut BufWriter::new(file))?)
     }
 
-    fn keys(&self, writer: &mut gguf::Writer<'_>) {
-        let decoder = self.recipe.decoder();
-        let Facts { gqa, ffn, eps, theta, rope_dim, .. } = Facts::of(&decoder);
-        let arch = self.recipe.family;
-        writer.set("general.architecture", arch);
+    fn keys(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
+        let family = family(self.recipe.family)?;
+        writer.set("general.architecture", family.gguf_architecture());
         writer.set("general.type", "model");
         writer.set("general.name", format!("Plimsoll demo {}", self.recipe.name).as_str());
         writer.set("general.license", LICENSE);
         writer.set("general.file_type", 7u32); // mostly Q8_0
         writer.set("general.quantization_version", 2u32);
-        let mut set = |key: &str, value: usize| writer.set(&format!("{arch}.{key}"), value as u32);
-        set("vocab_size", decoder.vocab);
-        set("context_length", decoder.context);
-        set("embedding_length", decoder.width);
-        set("block_count", decoder.layers.len());
-        set("feed_forward_length", ffn);
-        set("attention.head_count", gqa.heads);
-        set("attention.head_count_kv", gqa.kv_heads);
-        set("attention.key_length", gqa.head_dim);
-        set("attention.value_length", gqa.head_dim);
-        set("rope.dimension_count", rope_dim);
-        writer.set(&format!("{arch}.rope.freq_base"), theta);
-        writer.set(&format!("{arch}.attention.layer_norm_rms_epsilon"), eps);
+        let keys = family.gguf_keys(&self.recipe.decoder())?;
+        keys.into_iter().for_each(|(key, value)| writer.set(&key, value));
+        Ok(())
     }
 
     fn vocabulary(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
@@ -154,23 +142,26 @@ impl Export<'_> {
 
     fn tensors(&self, writer: &mut gguf::Writer<'_>) -> Result<()> {
         let decoder = self.recipe.decoder();
-        let facts = Facts::of(&decoder);
         let family = family(self.recipe.family)?;
         for slot in &self.layout.slots {
-            let (name, layer) = gguf_name(family, &slot.name)?;
-            let mut rows = self.values(slot).to_vec();
-            let mut shape = slot.shape.clone();
-            if slot.name.contains("q_proj") || slot.name.contains("k_proj") {
-                rows = facts.rope_rows(family, rows, slot.shape[0]);
+            let id = id(family, &slot.name)?;
+            let place = family.gguf.written(id)?;
+            let (mut shape, mut rows) = (slot.shape.clone(), self.values(slot).to_vec());
+            if let Some(order) = family.gguf_rows(&decoder, id) {
+                let stride = rows.len() / order.len();
+                let row = |row: &usize| &self.values(slot)[row * stride..][..stride];
+                rows = order.iter().flat_map(row).copied().collect();
             }
-            // GLM-4 keeps gate and up in one tensor, as the layout does.
-            if family.name == "glm4" && slot.name.contains("gate_proj") {
-                continue;
+            // Gate and up are one tensor in files of GLM-4, as they are in the layout.
+            match (id.part, place.parts.len(), id.layer) {
+                (Part::Gate, 2, _) => continue,
+                (Part::Up, 2, Some(layer)) => {
+                    shape[0] *= 2;
+                    rows = self.params[self.layout.blocks[layer].gate_up.clone()].to_vec();
+                }
+                _ => {}
             }
-            if family.name == "glm4" && slot.name.contains("up_proj") {
-                shape[0] *= 2;
-                rows = self.params[self.layout.blocks[layer].gate_up.clone()].to_vec();
-            }
+            let name = place.name;
             let block = if shape.len() > 1 { &blocks::Q8_0 } else { &blocks::F32 };
             writer.tensor(&name, block, &shape, encode(block, &rows)?)?;
         }
@@ -184,28 +175,14 @@ struct Facts<'a> {
     ffn: usize,
     eps: f32,
     theta: f32,
-    rope_dim: usize,
-    pairing: Pairing,
 }
 
 impl<'a> Facts<'a> {
     fn of(decoder: &'a Decoder) -> Self {
         let layer = &decoder.layers[0];
         let (Mixer::Gqa(gqa), Mlp::Dense(ffn), Norm::Rms { eps }) = (&layer.mixer, &layer.mlp, layer.norm);
-        let rope = gqa.rope.as_ref().map(|rope| (rope.theta, rope.dim, rope.pairing));
-        let (theta, rope_dim, pairing) = rope.unwrap_or((0.0, 0, Pairing::Half));
-        Self { gqa, ffn: ffn.width, eps, theta, rope_dim, pairing }
-    }
-
-    /// Rows of q or k in the order in which GGUF pairs them: files of the architecture `llama` pair neighbours.
-    fn rope_rows(&self, family: &Family, values: Vec<f32>, rows: usize) -> Vec<f32> {
-        if family.name != "llama" || self.pairing == Pairing::Adjacent {
-            return values;
-        }
-        let (dim, half) = (self.gqa.head_dim, self.gqa.head_dim / 2);
-        let width = values.len() / rows;
-        let from = |row: usize| (row / dim) * dim + (row % dim) / 2 + (row % 2) * half;
-        (0..rows).flat_map(|row| values[from(row) * width..][..width].to_vec()).collect()
+        let theta = gqa.rope.as_ref().map_or(0.0, |rope| rope.theta);
+        Self { gqa, ffn: ffn.width, eps, theta }
     }
 }
 
@@ -213,14 +190,13 @@ fn family(name: &str) -> Result<&'static Family> {
     FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| format!("no family {name}").into())
 }
 
-/// The GGUF name of a tensor with a Hugging Face name, and its layer.
-fn gguf_name(family: &Family, name: &str) -> Result<(String, usize)> {
-    let layer = name.split('.').find_map(|part| part.parse::<usize>().ok()).unwrap_or(0);
-    let general = name.replacen(&format!(".{layer}."), ".{}.", 1);
+/// What the tensor of a Hugging Face name is for.
+fn id(family: &Family, name: &str) -> Result<TensorId> {
+    let layer = name.split('.').find_map(|part| part.parse::<usize>().ok());
+    let general = layer.map_or(name.into(), |layer| name.replacen(&format!(".{layer}."), ".{}.", 1));
     let part = family.hugging_face.single.iter().find(|(_, known)| *known == general);
-    let place = part.and_then(|(part, _)| family.gguf.single.iter().find(|(known, _)| known == part));
-    let (_, place) = place.ok_or_else(|| format!("{name} has no name in GGUF"))?;
-    Ok((place.replace("{}", &layer.to_string()), layer))
+    let (part, _) = part.ok_or_else(|| format!("{name} is no tensor of {}", family.name))?;
+    Ok(TensorId { layer, part: *part })
 }
 
 fn encode(block: &blocks::BlockType, values: &[f32]) -> Result<Vec<u8>> {

@@ -100,6 +100,6 @@ impl TensorSource for RandomWeights {
     fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, Error> {
         let missing = || Error::Files { found: "no such tensor".into(), expected: id.to_string() };
         let Stored { block, shape, data } = self.0.get(&id).ok_or_else(missing)?;
-        Ok(TensorView { name: "random", block, shape: shape.clone(), data })
+        Ok(TensorView { name: "random", block, shape: shape.clone(), data: data.into() })
     }
 }

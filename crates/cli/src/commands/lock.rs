@@ -42,7 +42,9 @@ pub(crate) fn run(global: &Global, args: &LockArgs) -> Result<()> {
 }
 
 fn describe(model: Verified) -> Result<plimsoll::lock::Described, plimsoll::core::Error> {
-    Opened::new(model)?.describe()
+    let opened = Opened::new(model)?;
+    let bar = opened.recipe().map(|_| progress::Bytes::new("quantizing"));
+    opened.describe(&|done, total| bar.iter().for_each(|bar| bar.set(done, total)))
 }
 
 /// Without an old lock everything is new.

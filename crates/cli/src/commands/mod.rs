@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod doctor;
 mod lock;
+mod quantize;
 mod render;
 mod run;
 mod score;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: &Cli) -> Result<()> {
         Command::Render(args) => render::run(global, args),
         Command::Lock(args) => lock::run(global, args),
         Command::Verify(args) => verify::run(global, args),
+        Command::Quantize(args) => quantize::run(global, args),
         Command::Tree => tree::run(global),
         Command::Doctor => doctor::run(global),
         Command::Completions { shell } => completions::run(global, *shell),

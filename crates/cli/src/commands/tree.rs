@@ -40,5 +40,6 @@ fn render(project: &Project, default: Option<&str>) -> String {
 
 fn headline(model: &LockedModel) -> String {
     let license = model.license.expression.as_ref().map_or("licence not declared", |expression| expression.as_str());
-    format!("{}, {license}, {}, {}", model.family, model.source, model.digest)
+    let load = model.load.as_ref().map_or(String::new(), |load| format!(", quantized while loading: {load}"));
+    format!("{}, {license}, {}, {}{load}", model.family, model.source, model.digest)
 }

@@ -1,6 +1,6 @@
 //! `plimsoll verify [NAME]…`.
 
-use plimsoll::lock::Project;
+use plimsoll::lock::{Load, Project};
 use serde_json::{Value, json};
 
 use crate::args::{Global, VerifyArgs};
@@ -43,11 +43,14 @@ struct Summary {
     files: usize,
     bytes: u64,
     digest: String,
+    /// What loading makes of them; checked then, as it takes as long.
+    load: Option<Load>,
 }
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}, {}, {}", output::count(self.files, "file"), output::size(self.bytes), self.digest)
+        write!(f, "{}, {}, {}", output::count(self.files, "file"), output::size(self.bytes), self.digest)?;
+        self.load.iter().try_for_each(|load| write!(f, ", quantized while loading: {load}"))
     }
 }
 
@@ -57,14 +60,15 @@ fn verify(project: &Project, name: &str) -> Result<Summary, plimsoll::lock::Erro
     Ok(Summary {
         files: verified.files().len(),
         bytes: verified.files().iter().map(|file| file.size).sum(),
-        digest: verified.digest().map(|digest| digest.to_string()).unwrap_or_default(),
+        digest: verified.locked().map(|locked| locked.digest.to_string()).unwrap_or_default(),
+        load: verified.locked().and_then(|locked| locked.load.clone()),
     })
 }
 
 fn to_json(name: &str, result: &Result<Summary, plimsoll::lock::Error>) -> Value {
     match result {
-        Ok(Summary { files, bytes, digest }) => {
-            json!({ "name": name, "ok": true, "files": files, "bytes": bytes, "digest": digest })
+        Ok(Summary { files, bytes, digest, load }) => {
+            json!({ "name": name, "ok": true, "files": files, "bytes": bytes, "digest": digest, "load": load })
         }
         Err(error) => json!({ "name": name, "ok": false, "error": error.to_string() }),
     }

@@ -5,5 +5,6 @@ mod bench;
 mod broken;
 mod fixture;
 mod lock;
+mod quantize;
 mod text;
 mod usage;

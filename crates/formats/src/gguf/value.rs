@@ -1,5 +1,7 @@
 //! Metadata values: twelve scalar types and arrays of them.
 
+use plimsoll_model::KeyValue;
+
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
@@ -169,6 +171,16 @@ impl Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::String(text.as_bytes().to_vec())
+    }
+}
+
+impl From<KeyValue> for Value {
+    fn from(value: KeyValue) -> Self {
+        match value {
+            KeyValue::Size(size) => size.into(),
+            KeyValue::Float(number) => number.into(),
+            KeyValue::Text(text) => text.into(),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ struct Tensor<'a> {
 }
 
 /// Writes a tensor's blocks, row by row.
-type Fill<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a>;
+type Fill<'a> = Box<dyn Fn(&mut dyn Write) -> io::Result<()> + 'a>;
 
 impl<'a> Writer<'a> {
     /// An empty file.
@@ -84,7 +84,7 @@ impl<'a> Writer<'a> {
         name: &str,
         block: &'static BlockType,
         shape: &[usize],
-        fill: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'a,
+        fill: impl Fn(&mut dyn Write) -> io::Result<()> + 'a,
     ) -> Result<(), Error> {
         let bytes = block.tensor_bytes(shape)?;
         self.tensors.insert(name.to_owned(), Tensor { block, shape: shape.to_vec(), bytes, fill: Box::new(fill) });

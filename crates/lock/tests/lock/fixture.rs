@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plimsoll_lock::{Described, Digest, Error, Lock, Manifest, Project, Result, Verified, generate};
+use plimsoll_lock::{Described, Digest, Error, Load, Lock, Manifest, Project, RecipeId, Result, Verified, generate};
 
 pub(crate) const MANIFEST: &str = r#"default = "b"
 
@@ -79,6 +79,9 @@ pub(crate) fn describe(model: Verified) -> Result<Described, Error> {
         template: model.file("template.jinja").map(|file| Digest(file.sha256.unwrap())),
         tokens: Digest::of(config.as_bytes()),
         generation: Digest::of(b"eos"),
+        load: model
+            .quantize()
+            .map(|name| Load { recipe: RecipeId { name, version: 1 }, result: Digest::of(name.as_str().as_bytes()) }),
     })
 }
 

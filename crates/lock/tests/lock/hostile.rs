@@ -36,6 +36,21 @@ fn locks_that_lie() {
             &hash.replace(|c: char| c.is_ascii_digit(), "0"),
             &["model `b`: digest is sha256:", ", its files give sha256:"],
         ),
+        (
+            "[[model.file]]\npath = \"b.gguf\"",
+            "[model.load]\nrecipe = \"q5/1\"\nresult = \"sha256:00\"\n[[model.file]]\npath = \"b.gguf\"",
+            &["quantize is `q5`, expected one of `q8_0`"],
+        ),
+        (
+            "[[model.file]]\npath = \"b.gguf\"",
+            "[model.load]\nrecipe = \"q8_0\"\nresult = \"sha256:00\"\n[[model.file]]\npath = \"b.gguf\"",
+            &["`q8_0` is not a recipe: a name, `/` and a version expected"],
+        ),
+        (
+            "[[model.file]]\npath = \"b.gguf\"",
+            "[model.load]\nrecipe = \"q8_0/1\"\n[[model.file]]\npath = \"b.gguf\"",
+            &["missing field `result`"],
+        ),
         ("size = 4", "size = -4", &["models.lock:", "-4"]),
         ("size = 4", "size = 4.0", &["models.lock:", "floating point"]),
         ("size = 4", "size = 99999999999999999999", &["models.lock:"]),

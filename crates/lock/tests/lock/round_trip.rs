@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fixture::{Fixture, parse};
 use plimsoll_lock::{
-    CHUNK_SIZE, ChangeKind, Digest, Error, Manifest, Project, Sha256, Verified, find_upwards, generate,
+    CHUNK_SIZE, ChangeKind, Digest, Error, Manifest, Project, RecipeId, Sha256, Verified, find_upwards, generate,
 };
 
 #[test]
@@ -142,13 +142,14 @@ fn changes_are_named_for_people() {
     assert_eq!(old.changes(&fixture.generate().unwrap()), []);
     type Edit = fn(&Fixture);
     use ChangeKind as Kind;
-    let cases: [(Edit, &[Kind]); 8] = [
+    let cases: [(Edit, &[Kind]); 9] = [
         (|f| f.write("m/a/LICENSE", "others"), &[Kind::LicenseText, Kind::FileChanged]),
         (|f| f.write("m/a/model.safetensors", "WEIGHTS"), &[Kind::Weights, Kind::FileChanged]),
         (|f| f.write("m/a/template.jinja", "{{x}}"), &[Kind::Template, Kind::Tokenizer, Kind::FileAdded]),
         (|f| fs::remove_file(f.path("m/a/config.json")).unwrap(), &[Kind::Tokenizer, Kind::FileRemoved]),
         (|f| f.edit("models.toml", "Apache-2.0", "MIT"), &[Kind::LicenseExpression]),
         (|f| f.edit("models.toml", "m/a", "./m/a"), &[Kind::Source]),
+        (|f| f.edit("models.toml", "path = \"m/a\"", "path = \"m/a\"\nquantize = \"q8_0\""), &[Kind::Quantization]),
         (|f| f.edit("models.toml", "[models.a]", "[models.c]"), &[Kind::ModelRemoved, Kind::ModelAdded]),
         (|f| f.edit("models.toml", "default = \"b\"", ""), &[]),
     ];
@@ -177,6 +178,11 @@ fn an_edited_manifest_must_be_locked_before_it_loads() {
             "path = \"m/b.gguf\"\nlicense = \"MIT\"",
             "model `b`: license is `MIT` in models.toml and not declared in models.lock; run `plimsoll lock`",
         ),
+        (
+            "path = \"m/b.gguf\"",
+            "path = \"m/b.gguf\"\nquantize = \"q4_0\"",
+            "model `b`: quantize is `q4_0` in models.toml and not set in models.lock; run `plimsoll lock`",
+        ),
     ];
     for (from, to, message) in cases {
         let fixture = Fixture::locked();
@@ -184,6 +190,44 @@ fn an_edited_manifest_must_be_locked_before_it_loads() {
         assert_eq!(fixture.verify("b").unwrap_err().to_string(), message);
         fixture.verify("a").unwrap();
     }
+}
+
+/// A model that is quantized while loading is another model than its files: recipe and result are locked, and what is
+/// made later must be the same.
+#[test]
+fn recipe_and_result_are_part_of_the_identity() {
+    let fixture = Fixture::new();
+    fixture.edit("models.toml", "path = \"m/b.gguf\"", "path = \"m/b.gguf\"\nquantize = \"q4_k_m\"");
+    let lock = fixture.generate().unwrap();
+    lock.write(&fixture.path("models.lock")).unwrap();
+    let (made, other) = (Digest::of(b"q4_k_m"), Digest::of(b"other"));
+    let load =
+        format!("\n[model.load]\nrecipe = \"q4_k_m/1\"\nresult = \"{made}\"\n\n[[model.file]]\npath = \"b.gguf\"");
+    assert!(lock.text().contains(&load), "{}", lock.text());
+    assert_eq!(parse(lock.text()).unwrap(), lock);
+
+    let model = fixture.verify("b").unwrap();
+    let files = model.locked().unwrap().digest;
+    let identity = Digest::of(format!("{files}\nq4_k_m/1\n{made}\n").as_bytes());
+    assert_eq!((model.quantize().map(|name| name.as_str()), model.digest()), (Some("q4_k_m"), Some(identity)));
+    assert_eq!(fixture.verify("a").unwrap().quantize(), None);
+    let recipe = |version| RecipeId { name: model.quantize().unwrap(), version };
+    model.check_recipe(recipe(1)).and_then(|()| model.check_result(made)).unwrap();
+    let start = "model `b`, quantized while loading:";
+    let cases = [
+        (model.check_recipe(recipe(2)), format!("{start} recipe is q4_k_m/2, the lock expects q4_k_m/1")),
+        (model.check_result(other), format!("{start} result is {other}, the lock expects {made}")),
+    ];
+    for (result, message) in cases {
+        assert_eq!(result.unwrap_err().to_string(), message);
+    }
+    fixture.edit("models.toml", "q4_k_m", "q8_0");
+    let message = fixture.verify("b").unwrap_err().to_string();
+    assert!(message.contains("quantize is `q8_0` in models.toml and `q4_k_m` in models.lock"), "{message}");
+    let new = fixture.generate().unwrap();
+    let said: Vec<_> = lock.changes(&new).iter().map(ToString::to_string).collect();
+    let to = Digest::of(b"q8_0");
+    assert_eq!(said, [format!("b: the quantization changed: q4_k_m/1 {made} -> q8_0/1 {to}")]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) const FAMILY: Family = Family {
     from_config,
     from_gguf,
     hugging_face: &names::HUGGING_FACE,
-    gguf: &names::GGUF,
+    gguf: &names::GGUF_GLM4,
 };
 
 fn from_config(config: &Config) -> Result<Decoder, Error> {

@@ -69,6 +69,11 @@ impl Family {
         family.ok_or_else(|| Error::unsupported("general.architecture", found, known()))
     }
 
+    /// The `general.architecture` of its GGUF files: its own, or that of Llama.
+    pub fn gguf_architecture(&self) -> &'static str {
+        self.architecture.unwrap_or(llama::FAMILY.name)
+    }
+
     /// What the family's tensors are called in a container.
     pub fn names(&self, container: Container) -> &'static Names {
         match container {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_formats::gguf::Metadata;
+use plimsoll_formats::gguf::{Metadata, Writer};
 use serde_json::Value as Json;
 
 use super::Template;
@@ -71,6 +71,22 @@ impl Templates {
             templates.add(name, source);
         }
         Ok(templates)
+    }
+
+    /// Sets the keys that [`from_gguf`](Self::from_gguf) reads.
+    pub fn write_gguf(&self, writer: &mut Writer<'_>) {
+        let mut others = Vec::new();
+        for (name, source) in &self.named {
+            if name == "default" {
+                writer.set("tokenizer.chat_template", source.as_str());
+            } else {
+                writer.set(&format!("tokenizer.chat_template.{name}"), source.as_str());
+                others.push(name.clone().into_bytes());
+            }
+        }
+        if !others.is_empty() {
+            writer.set("tokenizer.chat_templates", others);
+        }
     }
 
     /// Names, in order.

@@ -161,24 +161,36 @@ fn check_model(model: &Value) -> Result<(), Error> {
     let prefix = model.get("continuing_subword_prefix").and_then(Value::as_str).unwrap_or_default();
     let known = |part: &str| model.get("vocab").and_then(|vocab| vocab.get(part)).is_some();
     for (index, merge) in merges.iter().enumerate() {
-        let pair = match merge {
-            Value::String(merge) => merge.split_once(' '),
-            Value::Array(pair) => match pair.as_slice() {
-                [Value::String(left), Value::String(right)] => Some((left.as_str(), right.as_str())),
-                _ => None,
-            },
-            _ => None,
-        };
         let makes_token = |(left, right): (&str, &str)| {
             let end = right.strip_prefix(prefix)?;
             (known(left) && known(right) && known(&format!("{left}{end}"))).then_some(())
         };
-        if pair.and_then(makes_token).is_none() {
+        if pair(merge).and_then(makes_token).is_none() {
             let expected = "two tokens that together make a token";
             return Err(Error::malformed(FILE, format!("model.merges[{index}]"), merge, expected));
         }
     }
     Ok(())
+}
+
+/// `"a b"`, or `["a", "b"]`.
+fn pair(merge: &Value) -> Option<(&str, &str)> {
+    match merge {
+        Value::String(merge) => merge.split_once(' '),
+        Value::Array(pair) => match pair.as_slice() {
+            [Value::String(left), Value::String(right)] => Some((left.as_str(), right.as_str())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The merges of a `tokenizer.json` that was read before; the model itself does not show them.
+pub(super) fn merges(tokenizer_json: &[u8]) -> Result<Vec<(String, String)>, Error> {
+    let file: File = parse(FILE, tokenizer_json)?;
+    let merges = file.model.get("merges").and_then(Value::as_array);
+    let pairs = merges.into_iter().flatten().filter_map(pair);
+    Ok(pairs.map(|(left, right)| (left.to_owned(), right.to_owned())).collect())
 }
 
 fn unknown(model: &ModelWrapper) -> Option<u32> {

@@ -6,6 +6,7 @@ mod added;
 mod bytes;
 mod components;
 mod gguf;
+mod gguf_write;
 mod hf;
 mod pre;
 mod rendered;

@@ -135,6 +135,12 @@ pub(super) fn find(name: &str) -> Option<&'static Pre> {
     TABLE.iter().find(|row| row.names.contains(&name))
 }
 
+/// The value for a way of splitting, if there is one.
+pub(super) fn name(patterns: &[&str], nfc: bool, ignore_merges: bool) -> Option<&'static str> {
+    let same = |row: &&Pre| (row.patterns, row.nfc, row.ignore_merges) == (patterns, nfc, ignore_merges);
+    TABLE.iter().find(same).and_then(|row| row.names.first()).copied()
+}
+
 /// All known values, for messages.
 pub(super) fn known() -> String {
     TABLE.iter().flat_map(|row| row.names).copied().collect::<Vec<_>>().join(", ")
@@ -157,6 +163,9 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), count);
         assert!(find("default").is_none());
+        let same = |row: &Pre| name(row.patterns, row.nfc, row.ignore_merges).and_then(find).unwrap().patterns;
+        assert!(TABLE.iter().all(|row| same(row) == row.patterns));
+        assert_eq!((name(&[QWEN2], true, false), name(&[QWEN2], false, false)), (Some("qwen2"), None));
     }
 
     /// Pieces of the first pattern of a row, as the models' own tokenizers give them.
