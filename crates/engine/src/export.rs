@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use plimsoll_backend::TensorSource;
 use plimsoll_formats::blocks::{self, BlockType};
-use plimsoll_formats::{Container, Recipe, TensorView, gguf};
+use plimsoll_formats::{Container, Recipe, TensorView, Weights, gguf};
 use plimsoll_lock::Digest;
 use plimsoll_model::{Mixer, TensorId};
 
@@ -15,6 +15,9 @@ use crate::{Error, Opened, Progress, assets};
 const ROPE_FREQS: &str = "rope_freqs.weight";
 /// Keys that tell how a file was split; what is written is whole.
 const SPLIT: &str = "split.";
+
+/// A key of ours: the digest of the locked files that a file was made of.
+const DERIVED_FROM: &str = "plimsoll.derived_from";
 
 /// What was written.
 #[derive(Clone, Debug)]
@@ -94,6 +97,9 @@ impl Opened {
                 assets::write_gguf(weights, self.text(), self.defaults(), decoder.vocab, writer)?;
             }
         }
+        if let Some(locked) = self.verified().locked() {
+            writer.set(DERIVED_FROM, locked.digest.to_string().as_str());
+        }
         writer.set("general.file_type", recipe.file_type);
         writer.set("general.quantization_version", 2u32);
         Ok(())
@@ -151,6 +157,16 @@ impl Opened {
         };
         Ok(divisors.map(tensor).into_iter().collect())
     }
+}
+
+/// What a file written by [`Opened::export`] says it was made of.
+pub(crate) fn derived_from(weights: &Weights) -> Result<Option<Digest>, Error> {
+    let Some(metadata) = weights.metadata() else { return Ok(None) };
+    let digest = metadata.text(DERIVED_FROM)?.map(str::parse).transpose();
+    digest.map_err(|found| {
+        let (file, field) = (metadata.file().into(), format!("key `{DERIVED_FROM}`"));
+        plimsoll_formats::Error::Malformed { file, field, found, expected: "a digest".into() }.into()
+    })
 }
 
 /// The rows of a tensor, all of them, in another order.

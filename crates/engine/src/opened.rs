@@ -7,6 +7,7 @@ use plimsoll_formats::{NamedFile, Recipe, TensorView, Weights};
 use plimsoll_lock::{Described, Digest, Load, Quantize, RecipeId, Verified};
 use plimsoll_model::TensorId;
 
+use crate::export::derived_from;
 use crate::quantized::Quantized;
 use crate::{
     Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Text, assets, score,
@@ -101,6 +102,7 @@ impl Opened {
         });
         Ok(Described {
             family: self.checkpoint.family().name.into(),
+            derived_from: derived_from(self.checkpoint.weights())?,
             template: self.template(),
             tokens: Digest::of(&ids),
             generation: Digest::of(generation.to_string().as_bytes()),

@@ -16,6 +16,8 @@ use crate::{
 pub struct Described {
     /// The architecture, such as `llama`.
     pub family: String,
+    /// The digest of the model whose weights it holds quantized, where its files say so.
+    pub derived_from: Option<Digest>,
     /// Of the effective chat template, if there is one.
     pub template: Option<Digest>,
     /// Of the token ids of a fixed probe text.
@@ -52,6 +54,7 @@ where
             source: Source::Path(wanted.path.clone()),
             digest: digest_of_files(files.iter().map(|file| (&file.path, file.sha256))),
             family: described.family,
+            derived_from: described.derived_from,
             license: license(wanted, &files),
             behaviour: Behaviour {
                 template: described.template,

@@ -54,6 +54,9 @@ pub struct LockedModel {
     pub digest: Digest,
     /// The architecture, such as `llama`.
     pub family: String,
+    /// The [`digest`](Self::digest) of the model whose weights it holds quantized, as its files say.
+    #[serde(rename = "derived-from", skip_serializing_if = "Option::is_none")]
+    pub derived_from: Option<Digest>,
     /// Under which terms.
     #[serde(default, skip_serializing_if = "License::is_empty")]
     pub license: License,

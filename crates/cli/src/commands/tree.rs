@@ -41,5 +41,6 @@ fn render(project: &Project, default: Option<&str>) -> String {
 fn headline(model: &LockedModel) -> String {
     let license = model.license.expression.as_ref().map_or("licence not declared", |expression| expression.as_str());
     let load = model.load.as_ref().map_or(String::new(), |load| format!(", quantized while loading: {load}"));
-    format!("{}, {license}, {}, {}{load}", model.family, model.source, model.digest)
+    let derived = model.derived_from.map_or(String::new(), |digest| format!(", derived from {digest}"));
+    format!("{}, {license}, {}, {}{derived}{load}", model.family, model.source, model.digest)
 }

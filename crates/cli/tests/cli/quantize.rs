@@ -91,6 +91,23 @@ fn quantize_writes_a_model_that_runs() {
 }
 
 #[test]
+fn a_written_file_is_locked_with_what_it_was_made_of() {
+    let fixture = Fixture::locked();
+    fixture.run(&["quantize", "hf", "m/small.gguf", "--to", "q8_0"]).ok();
+    fixture.edit("models.toml", "[models.gguf]", "[models.small]\npath = \"m/small.gguf\"\n\n[models.gguf]");
+    fixture.run(&["lock"]).ok();
+    let models = fixture.run(&["tree", "--json"]).ok().json()["models"].clone();
+    let [gguf, hf, small] = [0, 1, 2].map(|i| models[i].clone());
+    assert_eq!((&small["name"], &small["derived-from"]), (&json!("small"), &hf["digest"]));
+    assert_eq!(gguf["derived-from"], json!(null));
+    for behaviour in ["template", "tokens"] {
+        assert_eq!(small["behaviour"][behaviour], hf["behaviour"][behaviour]);
+    }
+    fixture.run(&["verify"]).ok();
+    assert!(fixture.run(&["tree"]).ok().text().contains(", derived from sha256:"));
+}
+
+#[test]
 fn mistakes_of_quantize() {
     let fixture = Fixture::locked();
     let cases: [(&[&str], i32, &str); 5] = [

@@ -76,6 +76,7 @@ pub(crate) fn describe(model: Verified) -> Result<Described, Error> {
     let config = model.files().iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(" ");
     Ok(Described {
         family: "llama".into(),
+        derived_from: None,
         template: model.file("template.jinja").map(|file| Digest(file.sha256.unwrap())),
         tokens: Digest::of(config.as_bytes()),
         generation: Digest::of(b"eos"),
