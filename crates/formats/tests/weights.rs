@@ -129,6 +129,8 @@ fn rows_are_slices() {
     let row = matrix.rows(1..2).unwrap();
     assert_eq!((&row.shape[..], row.to_f32().unwrap()), (&[1, 64][..], values[64..128].to_vec()));
     assert!(matrix.rows(3..3).unwrap().is_empty());
+    let owned = plimsoll_formats::TensorView { data: matrix.data.to_vec().into(), ..matrix.clone() };
+    assert_eq!(owned.rows(1..2).unwrap(), row);
     #[allow(clippy::reversed_empty_ranges)]
     let reversed = 2..1;
     for (range, message) in [

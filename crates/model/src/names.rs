@@ -31,23 +31,29 @@ pub struct Place {
     pub parts: &'static [Part],
 }
 
+impl Place {
+    fn new(name: &str, parts: &'static [Part], layer: Option<usize>) -> Self {
+        let layer = layer.map(|layer| layer.to_string()).unwrap_or_default();
+        Self { name: name.replace("{}", &layer), parts }
+    }
+}
+
 impl Names {
     /// The places to look for a tensor, the usual one first.
     pub fn places(&self, id: TensorId) -> impl Iterator<Item = Place> + '_ {
         let single = self.single.iter().filter(move |(part, _)| *part == id.part);
         let fused = self.fused.iter().chain(self.always_fused).filter(move |(parts, _)| parts.contains(&id.part));
         let single = single.map(|(part, name)| (std::slice::from_ref(part), *name));
-        single.chain(fused.map(|(parts, name)| (*parts, *name))).map(move |(parts, name)| {
-            let layer = id.layer.map(|layer| layer.to_string()).unwrap_or_default();
-            Place { name: name.replace("{}", &layer), parts }
-        })
+        let places = single.chain(fused.map(|(parts, name)| (*parts, *name)));
+        places.map(move |(parts, name)| Place::new(name, parts, id.layer))
     }
 
     /// The place where a writer puts a tensor.
     pub fn written(&self, id: TensorId) -> Result<Place, Error> {
-        let always = |place: &Place| self.always_fused.iter().any(|(parts, _)| *parts == place.parts);
+        let always = self.always_fused.iter().find(|(parts, _)| parts.contains(&id.part));
+        let always = always.map(|(parts, name)| Place::new(name, parts, id.layer));
         let missing = || Error::missing(&id.to_string(), "a name in this container");
-        self.places(id).find(always).or_else(|| self.places(id).next()).ok_or_else(missing)
+        always.or_else(|| self.places(id).next()).ok_or_else(missing)
     }
 
     /// The usual name of a tensor.
