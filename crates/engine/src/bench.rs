@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll_backend::{Backend, TensorSource};
 use plimsoll_model::{Part, TensorId};
 
-use crate::{Checkpoint, Error, KvCache, ModelInfo, Opened, Progress, Step};
+use crate::{Error, KvCache, ModelInfo, Opened, Progress, Step};
 use room::Room;
 
 pub use work::{Phase, Spread, Work};
@@ -43,7 +43,7 @@ impl Bench {
         let checkpoint = opened.checkpoint();
         let room = Room::of(works, chunk, checkpoint.decoder().context)?;
         let cache = room.cache(backend.block_bytes(checkpoint.decoder(), KvCache::BLOCK_TOKENS) as u64, kv_bytes)?;
-        let (info, step_bytes) = (opened.info(backend.name()), step_bytes(checkpoint));
+        let (info, step_bytes) = (opened.info(backend.name()), step_bytes(opened));
         let runner = opened.runner(backend, cache, (room.step_tokens, room.sequences), progress)?;
         Ok(Self { step: Box::new(runner), info, step_bytes, works: works.to_vec(), room, filled: false })
     }
@@ -53,8 +53,8 @@ impl Bench {
         &self.info
     }
 
-    /// Bytes of weights, as stored, that a decode step reads: all of them but for an embedding that is not the head as
-    /// well, of which it reads a row a token.
+    /// Bytes of weights, as stored or as quantized while loading, that a decode step reads: all of them but for an
+    /// embedding that is not the head as well, of which it reads a row a token.
     pub fn step_bytes(&self) -> u64 {
         self.step_bytes
     }
@@ -93,11 +93,14 @@ impl Bench {
     }
 }
 
-fn step_bytes(checkpoint: &Checkpoint) -> u64 {
-    let decoder = checkpoint.decoder();
-    let read = |id: &TensorId| decoder.tied_embeddings || *id != Part::Embedding.global();
-    let ids = decoder.tensors().into_iter().map(|(id, _)| id).filter(read);
-    ids.map(|id| checkpoint.tensor(id).map_or(0, |view| view.data.len() as u64)).sum()
+fn step_bytes(opened: &Opened) -> u64 {
+    let decoder = opened.checkpoint().decoder();
+    let read = |(id, _): &(TensorId, _)| decoder.tied_embeddings || *id != Part::Embedding.global();
+    let bytes = |(id, shape): (TensorId, Vec<usize>)| match opened.recipe() {
+        Some(recipe) => recipe.block(decoder, id, &shape).tensor_bytes(&shape).unwrap_or(0),
+        None => opened.checkpoint().tensor(id).map_or(0, |view| view.data.len()),
+    };
+    decoder.tensors().into_iter().filter(read).map(|tensor| bytes(tensor) as u64).sum()
 }
 
 #[cfg(test)]
