@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use plimsoll::model::Part;
 use plimsoll::text::Special;
 use plimsoll::{Device, Opened, RECIPES, Recipe, open_unlocked};
+use plimsoll_candle::Candle;
 use plimsoll_lock::{Lock, Manifest, Project, generate};
 
 fn repository() -> PathBuf {
@@ -68,9 +69,9 @@ impl Locked {
     }
 }
 
-/// Log-probabilities of some ids, with those of the best tokens at every position.
+/// Log-probabilities of some ids on the reference backend.
 fn scores(opened: &Opened, ids: &[Vec<u32>]) -> Vec<plimsoll::Scores> {
-    Device::Cpu.score(opened, ids, 8, &|_, _| ()).unwrap()
+    opened.score(Candle::cpu(), ids, 0, &|_, _| ()).unwrap()
 }
 
 /// Questions and answers of the demo models' tasks that no demo model was trained on: token ids, and where the answer

@@ -80,11 +80,12 @@ fn quantize_writes_a_model_that_runs() {
         (&json!("q8_0/1"), &json!(bytes), &json!("out.gguf"))
     );
 
-    let answer = |model: &[&str]| {
-        let args = ["run", "Hello.", "--max-tokens", "8", "--temperature", "0", "--ignore-eos", "--json"];
-        fixture.run(&[&args[..], model].concat()).ok().lines().pop().unwrap()["token_ids"].clone()
+    let likelihood = |model: &[&str]| {
+        let args = ["score", "--ids", "3,17,42,5,99,7", "--json"];
+        fixture.run(&[&args[..], model].concat()).ok().json()["log_likelihood"].as_f64().unwrap()
     };
-    assert_eq!(answer(&["--unlocked", "out.gguf"]), answer(&["--model", "hf"]));
+    let (file, loaded) = (likelihood(&["--unlocked", "out.gguf"]), likelihood(&["--model", "hf"]));
+    assert!((file - loaded).abs() < 0.01, "{file} {loaded}");
     fixture.run(&["quantize", "hf", "out.gguf"]).failed(1, &["out.gguf: is there already", "--force replaces it"]);
     let ran = fixture.run(&["quantize", "gguf", "out.gguf", "--to", "q4_0", "--force"]).ok();
     assert!(ran.text().starts_with("out.gguf: q4_0/1, ") && ran.text().contains(", sha256:"), "{}", ran.text());
