@@ -85,6 +85,10 @@ pub struct Usage {
     pub cached: usize,
     /// Tokens chosen, the one that ended the completion among them.
     pub completion: usize,
+    /// Guesses computed by [speculation](crate::Speculation).
+    pub drafted: usize,
+    /// Of these, tokens of the completion.
+    pub accepted: usize,
 }
 
 /// Time spent on one request.

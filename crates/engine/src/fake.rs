@@ -19,6 +19,8 @@ pub(crate) struct Fake {
     slots: Vec<u64>,
     /// Tokens computed in each step so far.
     pub(crate) steps: Vec<usize>,
+    /// Rows of logits in each step so far.
+    pub(crate) rows: Vec<usize>,
     /// Blocks copied so far.
     pub(crate) copies: usize,
     /// What the next step shall do instead of its work.
@@ -40,6 +42,7 @@ impl Fake {
             block_tokens: cache.block_tokens,
             slots: vec![EMPTY; cache.blocks * cache.block_tokens],
             steps: Vec::new(),
+            rows: Vec::new(),
             copies: 0,
             mishap: None,
         }
@@ -77,6 +80,7 @@ impl Step for Fake {
 
     fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
         self.steps.push(plan.tokens.len());
+        self.rows.push(plan.outputs.len());
         let mut logits = Vec::new();
         let mut first = 0;
         for part in &plan.sequences {
@@ -124,7 +128,7 @@ pub(crate) fn options(step_tokens: usize, prefill_chunk: usize, sequences: usize
     Options { step_tokens, prefill_chunk, sequences, ..Options::default() }
 }
 
-/// A model that knows its lines: at position `i` it says `script[i]`.
+/// A model that knows its lines: at position `i` it says `script[i]`, and after its last line 0.
 pub(crate) struct Script(pub(crate) Vec<u32>);
 
 impl Step for Script {
@@ -133,19 +137,12 @@ impl Step for Script {
     }
 
     fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
-        let mut ends = Vec::new();
-        let mut first = 0;
-        for part in &plan.sequences {
-            first += part.len;
-            if plan.outputs.contains(&(first as u32 - 1)) {
-                ends.push(part.start + part.len);
-            }
-        }
-        let row = |end: usize| {
-            let said = self.0[end] as usize;
+        let positions: Vec<usize> = plan.sequences.iter().flat_map(|part| part.start..part.start + part.len).collect();
+        let row = |&output: &u32| {
+            let said = self.0.get(positions[output as usize] + 1).map_or(0, |&id| id as usize);
             (0..Fake::VOCAB).map(move |id| if id == said { 5.0 } else { 0.0 })
         };
-        Ok(ends.into_iter().flat_map(row).collect())
+        Ok(plan.outputs.iter().flat_map(row).collect())
     }
 
     fn copy_blocks(&mut self, _: &[(u32, u32)]) -> Result<(), Error> {

@@ -9,7 +9,8 @@
 //! |---|---|
 //! | what a request may say, and its ranges | `request.rs`, `validate.rs`, `defaults.rs` |
 //! | how a token is chosen | `sampler/` |
-//! | who computes what in a step | `scheduler.rs` |
+//! | who computes what in a step | `scheduler.rs`, `scheduler/` |
+//! | how tokens to come are guessed | `speculation.rs`, `draft.rs` |
 //! | who holds which cache block, and what is shared | `blocks.rs` |
 //! | what a reader sees, and when an answer ends | `reply.rs`, `text.rs`, `event.rs` |
 //! | threads, queues, cancellation | `thread.rs`, `generation.rs` |
@@ -31,6 +32,7 @@ pub mod bench;
 mod blocks;
 mod checkpoint;
 mod defaults;
+mod draft;
 mod error;
 mod event;
 mod export;
@@ -48,6 +50,7 @@ mod same;
 mod sampler;
 mod scheduler;
 mod score;
+mod speculation;
 mod step;
 mod text;
 mod thread;
@@ -69,6 +72,7 @@ pub use options::{KvCache, Options};
 pub use request::{Chat, Prompt, Request, Sampling};
 pub use runner::Runner;
 pub use score::{Scores, score};
+pub use speculation::{MAX_DRAFT, MAX_NGRAM, Speculation};
 pub use step::Step;
 pub use text::Text;
 pub use validate::{MAX_LOGPROBS, MAX_STOPS};

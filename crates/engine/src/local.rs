@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Defaults, Error, Generate, Generation, Health, KvCache, ModelInfo, Options, Prompt, Request,
+    draft::Drafter,
     reply::Reply,
     sampler::Sampler,
     scheduler::{Job, positions},
@@ -113,6 +114,10 @@ impl Generate for Local {
     fn start(&self, request: Request) -> Result<Generation, Error> {
         let prompt = self.encode(&request)?;
         let max_tokens = self.max_tokens(prompt.len(), request.max_tokens)?;
+        if request.speculation.is_some() && self.options.draft_tokens == 0 {
+            return Err(Error::Unsupported { param: "speculation", by: "an engine with 0 draft_tokens".into() });
+        }
+        let drafter = request.speculation.map(Drafter::new);
         // A caller who speaks ids sees the whole head; others only what the tokenizer can say.
         let vocab = match request.prompt {
             Prompt::Ids(_) => self.info.vocab,
@@ -122,7 +127,7 @@ impl Generate for Local {
         let ticket = self.thread.status().enter()?;
         let (events, generation) = Generation::channel();
         let sink = Reply::new(&request, sampler.seed(), self.text.clone(), events, ticket);
-        self.thread.send(Job { prompt, max_tokens, sampler, sink })?;
+        self.thread.send(Job { prompt, max_tokens, sampler, drafter, sink })?;
         Ok(generation)
     }
 

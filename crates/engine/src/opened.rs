@@ -156,7 +156,7 @@ impl Opened {
         options.validate()?;
         let cache = self.cache(&backend, kv_bytes)?;
         let info = self.info(backend.name());
-        let runner = self.runner(backend, cache, (options.step_tokens, options.sequences), progress)?;
+        let runner = self.runner(backend, cache, (options.step_tokens, options.outputs()), progress)?;
         let Self { text, defaults, .. } = self;
         Local::new(runner, Bundle { info, text, defaults, cache }, options)
     }

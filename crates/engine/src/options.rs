@@ -16,17 +16,33 @@ pub struct Options {
     pub queue: usize,
     /// New tokens at most for requests that do not say.
     pub max_tokens: usize,
+    /// Guesses of requests with [`Speculation`](crate::Speculation) computed in one step at most, of all sequences
+    /// together; each has a row of logits. 0 refuses such requests.
+    pub draft_tokens: usize,
     /// Share the KV cache of equal prompt beginnings.
     pub prefix_cache: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { step_tokens: 512, prefill_chunk: 256, sequences: 64, queue: 256, max_tokens: 1024, prefix_cache: true }
+        Self {
+            step_tokens: 512,
+            prefill_chunk: 256,
+            sequences: 64,
+            queue: 256,
+            max_tokens: 1024,
+            draft_tokens: 8,
+            prefix_cache: true,
+        }
     }
 }
 
 impl Options {
+    /// Rows of logits in one step at most: one for each sequence, one for each guess.
+    pub fn outputs(&self) -> usize {
+        self.sequences.saturating_add(self.draft_tokens).min(self.step_tokens)
+    }
+
     /// # Errors
     /// [`Error::Invalid`] for a limit of 0, and for fewer step tokens than sequences: every sequence in the batch must
     /// be able to advance in every step.

@@ -133,6 +133,14 @@ impl Sink for Reply {
         false
     }
 
+    fn drafted(&mut self, tokens: usize) {
+        self.usage.drafted += tokens;
+    }
+
+    fn accepted(&mut self) {
+        self.usage.accepted += 1;
+    }
+
     fn fail(&mut self, error: Error) {
         self.ended = true;
         self.events.send(Err(error));

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::Speculation;
+
 /// A prompt and how to continue it.
 ///
 /// Built from [`chat`](Self::chat), [`prompt`](Self::prompt) or [`ids`](Self::ids); whatever is left unset is taken
@@ -28,6 +30,8 @@ pub struct Request {
     pub ignore_eos: bool,
     /// With each token its log-probability and those of this many most probable tokens.
     pub logprobs: Option<usize>,
+    /// How tokens to come are guessed; none are when unset. Changes the time an answer takes, not the answer.
+    pub speculation: Option<Speculation>,
     /// The first method of a conversation that was called on a raw prompt.
     pub(crate) misplaced: Option<&'static str>,
 }
@@ -106,6 +110,7 @@ impl Request {
             stop_tokens: Vec::new(),
             ignore_eos: false,
             logprobs: None,
+            speculation: None,
             misplaced: None,
         }
     }
@@ -234,6 +239,12 @@ impl Request {
     /// Reports each token's log-probability and those of the `top` most probable tokens.
     pub fn logprobs(mut self, top: usize) -> Self {
         self.logprobs = Some(top);
+        self
+    }
+
+    /// Guesses tokens to come, so that one step can compute several of them.
+    pub fn speculation(mut self, speculation: Speculation) -> Self {
+        self.speculation = Some(speculation);
         self
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! - Each step has a budget of tokens. Sequences with one token left go first, then the others take chunks, oldest
 //!   first: prompts never stop answers from advancing.
+//! - What they leave of it may go to guesses at the next tokens of decoding sequences ([`Drafter`]). Rows of logits that
+//!   follow a wrong guess are not looked at; its cache slot is written again when the right token is computed.
 //! - Admission is first come, first served, with all blocks for the prompt and `max_tokens` leased at once. Nothing is
 //!   ever preempted or swapped out, at the price of a smaller batch when `max_tokens` is set far too high.
 //! - A request whose reader has gone is dropped before the next step, waiting or not.
@@ -18,11 +20,16 @@ use plimsoll_backend::{Plan, Sequence as Part};
 
 use crate::{
     Error,
-    blocks::{Blocks, Lease},
+    blocks::Blocks,
+    draft::Drafter,
     options::{KvCache, Options},
     sampler::{Choice, Sampler},
     step::Step,
 };
+
+mod running;
+
+use running::Running;
 
 /// Where a sequence's progress is told. Dropping it unfinished means that the engine went away.
 pub(crate) trait Sink {
@@ -32,6 +39,10 @@ pub(crate) trait Sink {
     fn prefill(&mut self, done: usize, total: usize, cached: usize);
     /// A token was chosen, the last one possible if `last`; false ends the sequence.
     fn token(&mut self, choice: Choice, last: bool) -> bool;
+    /// `tokens` guesses were computed.
+    fn drafted(&mut self, tokens: usize);
+    /// The next token is one of them.
+    fn accepted(&mut self);
     /// The sequence ends with an error.
     fn fail(&mut self, error: Error);
 }
@@ -43,28 +54,8 @@ pub(crate) struct Job<K> {
     /// New tokens at most, at least 1.
     pub(crate) max_tokens: usize,
     pub(crate) sampler: Sampler,
+    pub(crate) drafter: Option<Drafter>,
     pub(crate) sink: K,
-}
-
-/// A request in the batch.
-struct Running<K> {
-    /// The prompt and what has been chosen so far.
-    tokens: Vec<u32>,
-    prompt: usize,
-    /// Length of `tokens` at which it ends.
-    limit: usize,
-    /// How many of `tokens` are in the cache.
-    computed: usize,
-    lease: Lease,
-    sampler: Sampler,
-    sink: K,
-    ended: bool,
-}
-
-impl<K> Running<K> {
-    fn pending(&self) -> usize {
-        self.tokens.len() - self.computed
-    }
 }
 
 /// Positions a request needs in the cache: the last token chosen is never computed.
@@ -110,6 +101,7 @@ impl<K: Sink> Scheduler<K> {
     pub(crate) fn step(&mut self, model: &mut impl Step) {
         self.cancel();
         self.admit(model);
+        self.draft();
         let (plan, indices) = self.plan();
         if plan.sequences.is_empty() {
             return;
@@ -146,18 +138,16 @@ impl<K: Sink> Scheduler<K> {
                 self.blocks.release(lease);
                 continue;
             }
-            let (prompt, computed) = (job.prompt.len(), lease.cached);
-            job.sink.prefill(computed, prompt, computed);
-            self.running.push(Running {
-                tokens: job.prompt,
-                prompt,
-                limit: prompt + job.max_tokens,
-                computed,
-                lease,
-                sampler: job.sampler,
-                sink: job.sink,
-                ended: false,
-            });
+            self.running.push(Running::new(job, lease));
+        }
+    }
+
+    /// Has decoding sequences guess, oldest first, as many tokens as fit into the step beside what all are due.
+    fn draft(&mut self) {
+        let due: usize = self.running.iter().map(|sequence| sequence.pending().min(self.options.prefill_chunk)).sum();
+        let mut room = self.options.step_tokens.saturating_sub(due).min(self.options.draft_tokens);
+        for sequence in self.running.iter_mut().filter(|sequence| sequence.pending() == 1) {
+            room -= sequence.guess(room);
         }
     }
 
@@ -176,41 +166,32 @@ impl<K: Sink> Scheduler<K> {
             }
             let (start, end) = (sequence.computed, sequence.computed + len);
             plan.tokens.extend_from_slice(&sequence.tokens[start..end]);
+            let draft = sequence.draft();
             if end == sequence.tokens.len() {
-                plan.outputs.push(plan.tokens.len() as u32 - 1);
+                let last = plan.tokens.len() as u32 - 1;
+                plan.tokens.extend_from_slice(draft);
+                plan.outputs.extend(last..plan.tokens.len() as u32);
             }
-            let block_table = self.blocks.covering(&sequence.lease, end).to_vec();
-            plan.sequences.push(Part { start, len, block_table });
+            let block_table = self.blocks.covering(&sequence.lease, end + draft.len()).to_vec();
+            plan.sequences.push(Part { start, len: len + draft.len(), block_table });
             indices.push(index);
         }
         (plan, indices)
     }
 
-    /// Records what was computed and chooses a token for every sequence that has come to its end; `rows` are the
-    /// logits of these, in the order of the plan.
+    /// Records what was computed and chooses tokens for every sequence that has come to its end; `rows` are the logits
+    /// of these and of their guesses, in the order of the plan.
     fn advance<'l>(&mut self, plan: &Plan, indices: &[usize], rows: &mut impl Iterator<Item = &'l [f32]>) {
         for (part, &index) in plan.sequences.iter().zip(indices) {
             let sequence = &mut self.running[index];
-            sequence.computed += part.len;
-            self.blocks.register(&mut sequence.lease, &sequence.tokens[..sequence.computed]);
+            sequence.computed += part.len - sequence.draft().len();
             if part.start < sequence.prompt {
                 sequence.sink.prefill(sequence.computed, sequence.prompt, sequence.lease.cached);
             }
-            if sequence.pending() > 0 {
-                continue;
+            if sequence.pending() == 0 {
+                sequence.choose(rows);
             }
-            let Some(logits) = rows.next() else { return };
-            match sequence.sampler.choose(logits, sequence.tokens.len()) {
-                Ok(choice) => {
-                    sequence.tokens.push(choice.id);
-                    let last = sequence.tokens.len() == sequence.limit;
-                    sequence.ended = !sequence.sink.token(choice, last) || last;
-                }
-                Err(error) => {
-                    sequence.sink.fail(error);
-                    sequence.ended = true;
-                }
-            }
+            self.blocks.register(&mut sequence.lease, &sequence.tokens[..sequence.computed]);
         }
     }
 

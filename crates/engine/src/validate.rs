@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{Chat, Error, Prompt, Request, Sampling};
+use crate::{Chat, Error, Prompt, Request, Sampling, Speculation};
 
 /// Stop strings a request may have.
 pub const MAX_STOPS: usize = 64;
@@ -35,10 +35,10 @@ impl Request {
         for &token in &self.stop_tokens {
             in_vocabulary("stop_token", token, vocab)?;
         }
-        match self.logprobs {
-            Some(top) if top > MAX_LOGPROBS => Err(Error::invalid("logprobs", top, format!("at most {MAX_LOGPROBS}"))),
-            _ => Ok(()),
+        if let Some(top) = self.logprobs.filter(|&top| top > MAX_LOGPROBS) {
+            return Err(Error::invalid("logprobs", top, format!("at most {MAX_LOGPROBS}")));
         }
+        self.speculation.map_or(Ok(()), Speculation::validate)
     }
 }
 
@@ -130,6 +130,7 @@ mod tests {
     #[test]
     fn refuses_what_is_out_of_range() {
         let r = || Request::ids([1, 2]);
+        let guess = |draft, ngram| r().speculation(Speculation::PromptLookup { draft, ngram });
         let cases: Vec<(Request, &str)> = vec![
             (Request::ids([]), "prompt: found no ids, expected at least one token"),
             (Request::prompt(""), "prompt: found no text, expected at least one token"),
@@ -163,6 +164,10 @@ mod tests {
                 "stop_token: found token id 4000000000, expected below the vocabulary of 100",
             ),
             (r().logprobs(129), "logprobs: found 129, expected at most 128"),
+            (guess(0, 2), "draft: found 0, expected 1 to 32"),
+            (guess(33, 2), "draft: found 33, expected 1 to 32"),
+            (guess(3, 0), "ngram: found 0, expected 1 to 8"),
+            (guess(3, 9), "ngram: found 9, expected 1 to 8"),
         ];
         for (request, message) in cases {
             assert_eq!(request.validate(VOCAB).unwrap_err().to_string(), message);
@@ -191,7 +196,8 @@ mod tests {
             .stop("x")
             .stop_token(99)
             .ignore_eos()
-            .logprobs(128);
+            .logprobs(128)
+            .speculation(Speculation::PromptLookup { draft: 32, ngram: 8 });
         request.validate(VOCAB).unwrap();
     }
 }

@@ -22,6 +22,8 @@ use crate::{
     fake::{Fake, Script, cache, options},
 };
 
+mod speculation;
+
 const END: u32 = 31;
 
 /// A tokenizer of single letters, the space, the two bytes of `é`, `<s>` and `<end>`; 32 tokens.
@@ -122,7 +124,7 @@ fn text_comes_in_whole_characters_and_ends_with_the_turn() {
     assert_eq!(told.texts, ["n", "é", ".", " "]);
     let finished = told.end.unwrap();
     assert_eq!(finished.reason, FinishReason::Eos(END));
-    assert_eq!(finished.usage, Usage { prompt: 1, cached: 0, completion: 6 });
+    assert_eq!(finished.usage, Usage { prompt: 1, completion: 6, ..Usage::default() });
     assert_eq!(finished.seed, 9);
     let bytes: Vec<&[u8]> = told.tokens.iter().map(|token| &token.bytes[..]).collect();
     assert_eq!(bytes, [b"n", &b"\xC3"[..], b"\xA9", b".", b" ", b"<end>"]);

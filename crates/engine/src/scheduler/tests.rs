@@ -6,15 +6,19 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Sampling,
+    Sampling, Speculation,
     fake::{Fake, Mishap, cache, options},
 };
+
+mod speculation;
 
 /// What a sequence was told.
 #[derive(Debug, Default)]
 struct Log {
     prefill: Vec<(usize, usize, usize)>,
     tokens: Vec<u32>,
+    drafted: usize,
+    accepted: usize,
     ended: bool,
     error: Option<String>,
     cancelled: bool,
@@ -39,25 +43,29 @@ impl Sink for Probe {
         true
     }
 
+    fn drafted(&mut self, tokens: usize) {
+        self.borrow_mut().drafted += tokens;
+    }
+
+    fn accepted(&mut self) {
+        self.borrow_mut().accepted += 1;
+    }
+
     fn fail(&mut self, error: Error) {
         self.borrow_mut().error = Some(error.to_string());
     }
 }
 
+/// Three tokens are likely, the others are not, so that some guesses come true and some do not.
 fn sampling(seed: u64) -> Sampling {
     Sampling {
         temperature: Some(1.0),
         top_p: Some(0.9),
         repetition_penalty: Some(1.1),
+        logit_bias: vec![(0, 3.0), (1, 3.0), (2, 3.0)],
         seed: Some(seed),
         ..Sampling::default()
     }
-}
-
-fn job(prompt: &[u32], max_tokens: usize, seed: u64) -> (Job<Probe>, Probe) {
-    let sink = Probe::default();
-    let sampler = Sampler::new(&sampling(seed), prompt, usize::MAX, None);
-    (Job { prompt: prompt.to_vec(), max_tokens, sampler, sink: sink.clone() }, sink)
 }
 
 /// What the model says to a prompt when nothing else runs and nothing is cached.
@@ -84,8 +92,24 @@ impl Rig {
     }
 
     fn add(&mut self, prompt: &[u32], max_tokens: usize, seed: u64) -> Probe {
-        let (job, probe) = job(prompt, max_tokens, seed);
-        self.scheduler.add(job);
+        self.add_as(prompt, max_tokens, &sampling(seed), None)
+    }
+
+    fn add_as(
+        &mut self,
+        prompt: &[u32],
+        max_tokens: usize,
+        sampling: &Sampling,
+        speculation: Option<Speculation>,
+    ) -> Probe {
+        let probe = Probe::default();
+        self.scheduler.add(Job {
+            prompt: prompt.to_vec(),
+            max_tokens,
+            sampler: Sampler::new(sampling, prompt, usize::MAX, None),
+            drafter: speculation.map(Drafter::new),
+            sink: probe.clone(),
+        });
         probe
     }
 
@@ -272,6 +296,7 @@ struct Visit {
     leaves: Option<usize>,
     prompt: Vec<u32>,
     max_tokens: usize,
+    speculation: Option<Speculation>,
 }
 
 /// Prompts that often begin alike, ending anywhere in a block.
@@ -281,15 +306,18 @@ fn any_visit() -> impl Strategy<Value = Visit> {
         prompt.extend(own);
         if prompt.is_empty() { vec![0] } else { prompt }
     });
-    (0usize..30, prop::option::weighted(0.2, 0usize..40), prompt, 1usize..12)
-        .prop_map(|(arrives, leaves, prompt, max_tokens)| Visit { arrives, leaves, prompt, max_tokens })
+    let speculation = (1usize..6, 1usize..3).prop_map(|(draft, ngram)| Speculation::PromptLookup { draft, ngram });
+    let leaves = prop::option::weighted(0.2, 0usize..40);
+    (0usize..30, leaves, prompt, 1usize..12, prop::option::of(speculation)).prop_map(
+        |(arrives, leaves, prompt, max_tokens, speculation)| Visit { arrives, leaves, prompt, max_tokens, speculation },
+    )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever else runs, whatever is shared, evicted, copied or cancelled, and however the work is cut: a request
-    /// and its seed give the same tokens, and every block comes back.
+    /// Whatever else runs, whatever is shared, evicted, copied, cancelled or guessed, and however the work is cut: a
+    /// request and its seed give the same tokens, every block comes back, and no step exceeds its limits.
     #[test]
     fn tokens_depend_on_the_request_alone(
         visits in prop::collection::vec(any_visit(), 1..12),
@@ -298,17 +326,20 @@ proptest! {
         sequences in 1usize..6,
         extra in 0usize..20,
         prefill_chunk in 1usize..12,
+        draft_tokens in 0usize..10,
         prefix_cache: bool,
     ) {
         let need = |v: &Visit| positions(v.prompt.len(), v.max_tokens).div_ceil(block_tokens);
         let blocks = visits.iter().map(need).max().unwrap_or(1) + spare;
-        let options = Options { prefix_cache, ..options(sequences + extra, prefill_chunk, sequences) };
-        let mut rig = Rig::new(options, cache(blocks, block_tokens));
+        let limits = options(sequences + extra, prefill_chunk, sequences);
+        let options = Options { prefix_cache, draft_tokens, ..limits };
+        let mut rig = Rig::new(options.clone(), cache(blocks, block_tokens));
         let mut probes: Vec<Option<Probe>> = vec![None; visits.len()];
         for now in 0..40 {
             for (seed, (visit, probe)) in visits.iter().zip(&mut probes).enumerate() {
                 if visit.arrives == now {
-                    *probe = Some(rig.add(&visit.prompt, visit.max_tokens, seed as u64));
+                    let sampling = sampling(seed as u64);
+                    *probe = Some(rig.add_as(&visit.prompt, visit.max_tokens, &sampling, visit.speculation));
                 }
                 if visit.leaves == Some(now) && let Some(probe) = probe {
                     probe.borrow_mut().cancelled = true;
@@ -317,6 +348,8 @@ proptest! {
             rig.step();
         }
         rig.run();
+        prop_assert!(rig.model.steps.iter().all(|&tokens| tokens <= options.step_tokens));
+        prop_assert!(rig.model.rows.iter().all(|&rows| rows <= options.outputs()));
         for (seed, (visit, probe)) in visits.iter().zip(&probes).enumerate() {
             let Some(probe) = probe else { continue };
             let log = probe.borrow();
