@@ -106,7 +106,13 @@ fn finished_to_json(finished: &Finished) -> Value {
         "event": "finished",
         "reason": reason,
         "stop": stop,
-        "usage": { "prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion },
+        "usage": {
+            "prompt": usage.prompt,
+            "cached": usage.cached,
+            "completion": usage.completion,
+            "drafted": usage.drafted,
+            "accepted": usage.accepted,
+        },
         "seconds": {
             "queued": timings.queued.as_secs_f64(),
             "prefill": timings.prefill.as_secs_f64(),
@@ -125,7 +131,7 @@ mod tests {
     fn every_event_is_one_object() {
         let finished = Finished {
             reason: FinishReason::StopString("END".into()),
-            usage: Usage { prompt: 3, cached: 1, completion: 2 },
+            usage: Usage { prompt: 3, cached: 1, completion: 2, drafted: 3, accepted: 1 },
             timings: Timings::default(),
             seed: 7,
         };
@@ -136,7 +142,7 @@ mod tests {
             (Event::Text("x".into()), r#"{"event":"text","text":"x"}"#),
             (
                 Event::Finished(finished),
-                r#"{"event":"finished","reason":"stop_string","stop":"END","usage":{"prompt":3,"cached":1,"completion":2},"seconds":{"queued":0.0,"prefill":0.0,"decode":0.0},"seed":7}"#,
+                r#"{"event":"finished","reason":"stop_string","stop":"END","usage":{"prompt":3,"cached":1,"completion":2,"drafted":3,"accepted":1},"seconds":{"queued":0.0,"prefill":0.0,"decode":0.0},"seed":7}"#,
             ),
         ];
         for (event, expected) in cases {

@@ -1,7 +1,7 @@
 //! Options of a request. What is left out is the model's default; ranges are checked by the engine, in one place.
 
 use clap::Args;
-use plimsoll::Request;
+use plimsoll::{Request, Speculation};
 
 /// How an answer is chosen, and where it ends.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,6 +46,9 @@ pub(crate) struct SamplingArgs {
     /// With --json: each token's log-probability and the N most probable tokens
     #[arg(long, value_name = "N")]
     pub(crate) logprobs: Option<usize>,
+    /// Guess tokens from what was read and said: the same answer, sooner where it repeats its prompt
+    #[arg(long)]
+    pub(crate) speculate: bool,
 }
 
 impl SamplingArgs {
@@ -65,6 +68,7 @@ impl SamplingArgs {
         request.stop = self.stop.clone();
         request.ignore_eos = self.ignore_eos;
         request.logprobs = self.logprobs;
+        request.speculation = self.speculate.then_some(Speculation::PROMPT_LOOKUP);
         request
     }
 }

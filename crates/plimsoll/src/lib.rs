@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use plimsoll_cpu::{KvType, Options as CpuOptions, Tier};
 pub use plimsoll_engine::{
     Chat, Event, Exported, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress,
-    Prompt, Request, Sampling, Scores, Timings, Token, Usage, open_weights,
+    Prompt, Request, Sampling, Scores, Speculation, Timings, Token, Usage, open_weights,
 };
 pub use plimsoll_formats::{RECIPES, Recipe};
 pub use plimsoll_lock::Verified;

@@ -46,6 +46,21 @@ fn run_answers_a_conversation() {
 }
 
 #[test]
+fn run_speculates() {
+    let fixture = Fixture::locked();
+    let ids = vec!["7,8,9"; 12].join(",");
+    let last = |more: &[&str]| {
+        let args = ["run", "--ids", &ids, "--max-tokens", "60", "--temperature", "0", "--ignore-eos", "--json"];
+        fixture.run(&[&args[..], more].concat()).ok().lines().pop().unwrap()
+    };
+    let (plain, guessed) = (last(&[]), last(&["--speculate"]));
+    assert_eq!(plain["token_ids"], guessed["token_ids"]);
+    assert_eq!(plain["usage"]["drafted"], 0);
+    let counts = [&guessed["usage"]["drafted"], &guessed["usage"]["accepted"]].map(|count| count.as_u64().unwrap());
+    assert!(counts[0] >= counts[1] && counts[1] > 0, "{counts:?}");
+}
+
+#[test]
 fn run_swaps_by_one_line() {
     let fixture = Fixture::locked();
     let model = |fixture: &Fixture| {
