@@ -132,8 +132,8 @@ impl Cpu {
                 for (linear, results) in [gate, up].into_iter().zip(&mut results) {
                     affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..count]);
                 }
-                for i in 0..count {
-                    isa.run(SiluMul { gate: &results[0][i], up: &results[1][i], to: h.row(first + i) });
+                for (i, (gate, up)) in results[0].iter().zip(&results[1]).enumerate().take(count) {
+                    isa.run(SiluMul { gate, up, to: h.row(first + i) });
                 }
             }
         });

@@ -140,7 +140,7 @@ impl Drop for Close<'_> {
     fn drop(&mut self) {
         let shared = self.0;
         shared.state.fetch_and(!OPEN, SeqCst);
-        wait(|| shared.state.load(Acquire) & INSIDE == 0, || std::thread::park());
+        wait(|| shared.state.load(Acquire) & INSIDE == 0, std::thread::park);
     }
 }
 

@@ -53,15 +53,14 @@ impl Opened {
         let checkpoint = self.checkpoint();
         let counted = Counted::new(checkpoint, progress);
         let quantized = Quantized::new(checkpoint, &counted, recipe)?;
+        let (stored, more) = (self.stored(&quantized)?, self.more_tensors()?);
         let mut writer = gguf::Writer::new();
         self.write_keys(recipe, &mut writer)?;
-        let stored = self.stored(&quantized)?;
         for tensor in &stored {
             writer.stream(&tensor.name, tensor.block, &tensor.shape, |out| {
                 out.write_all(&self.rows(tensor, &quantized).map_err(io::Error::other)?)
             })?;
         }
-        let more = self.more_tensors()?;
         for tensor in &more {
             writer.tensor(tensor.name, tensor.block, &tensor.shape, &tensor.data[..])?;
         }
@@ -70,7 +69,6 @@ impl Opened {
             Err(source) => plimsoll_formats::Error::Io { file: file.into(), source }.into(),
         };
         writer.write(&mut out).and_then(|()| out.flush()).map_err(failed)?;
-        drop(writer);
         let result = quantized.result()?;
         if self.recipe() == Some(recipe) {
             self.verified().check_result(result)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::model::Part;
 use plimsoll::text::Special;
-use plimsoll::{Device, Opened, RECIPES, Recipe, open_unlocked};
+use plimsoll::{Opened, RECIPES, Recipe, Settings, open_unlocked};
 use plimsoll_candle::Candle;
 use plimsoll_lock::{Lock, Manifest, Project, generate};
 
@@ -232,7 +232,7 @@ fn weights_that_are_not_those_of_the_lock_do_not_run() {
     let load = lock.get("m").unwrap().load.clone().unwrap();
     let other = plimsoll_lock::Digest::of(b"other").to_string();
     fs::write(locked.lock(), lock.text().replace(&load.result.to_string(), &other)).unwrap();
-    let error = Device::Cpu.score(&locked.open(), &[vec![1, 2]], 0, &|_, _| ()).unwrap_err().to_string();
+    let error = Settings::default().score(&locked.open(), &[vec![1, 2]], 0, &|_, _| ()).unwrap_err().to_string();
     let expected = format!("model `m`, quantized while loading: result is {}, the lock expects {other}", load.result);
     assert_eq!(error, expected);
     fs::write(locked.lock(), lock.text().replace("q8_0/1", "q8_0/2")).unwrap();

@@ -48,7 +48,7 @@ fn run_answers_a_conversation() {
 #[test]
 fn run_speculates() {
     let fixture = Fixture::locked();
-    let ids = vec!["7,8,9"; 12].join(",");
+    let ids = ["7,8,9"; 12].join(",");
     let last = |more: &[&str]| {
         let args = ["run", "--ids", &ids, "--max-tokens", "60", "--temperature", "0", "--ignore-eos", "--json"];
         fixture.run(&[&args[..], more].concat()).ok().lines().pop().unwrap()

@@ -71,6 +71,7 @@ pub(crate) struct Scratch {
 
 /// Room for one unit on each thread.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "a room is large: it is lent without being moved")]
 struct Rooms(Mutex<Vec<Box<Room>>>);
 
 impl Rooms {

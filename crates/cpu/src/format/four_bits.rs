@@ -63,8 +63,8 @@ impl Format for Q8_0 {
     fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
         let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
         s.store(f16s(s, blocks), &mut scale[0]);
-        for j in 0..8 {
-            map(line(&blocks[2 * LANES..], j), &mut q[j], |byte| byte ^ 128);
+        for (j, q) in q.iter_mut().enumerate() {
+            map(line(&blocks[2 * LANES..], j), q, |byte| byte ^ 128);
         }
     }
 }
