@@ -211,8 +211,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     fn parse(line: &str) -> Result<Command, ErrorKind> {
-        let words = line.split(' ').map(|word| word.replace('_', " "));
-        let cli = Cli::try_parse_from(std::iter::once("plimsoll".to_owned()).chain(words));
+        let cli = Cli::try_parse_from(std::iter::once("plimsoll").chain(line.split(' ')));
         cli.map(|cli| cli.command).map_err(|error| error.kind())
     }
 

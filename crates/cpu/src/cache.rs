@@ -8,6 +8,8 @@ use crate::simd::LANES;
 /// What keys and values are stored as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KvType {
+    /// Single precision: nothing is rounded.
+    F32,
     /// Half precision.
     #[default]
     F16,
@@ -80,6 +82,7 @@ impl Layout {
     fn bytes(self, kv: KvType) -> usize {
         self.heads
             * match kv {
+                KvType::F32 => self.lines() * LANES * size_of::<f32>(),
                 KvType::F16 => self.lines() * LANES * size_of::<u16>(),
                 KvType::Q8 => self.lines() * LANES + self.scales() * size_of::<f32>(),
             }
@@ -99,6 +102,7 @@ pub(crate) struct LayerCache {
 }
 
 pub(crate) enum Store {
+    F32(Stored<f32>),
     F16(Stored<u16>),
     Q8(Stored<i8>),
 }
@@ -150,6 +154,7 @@ impl Cache {
             let layout = Layout::new(gqa, shape.block);
             let (lines, scales) = (layout.heads * layout.lines(), layout.heads * layout.scales());
             let store = match kv {
+                KvType::F32 => Store::F32(Stored { lines: zeros([0.0; LANES], lines, shape)?, scales: Vec::new() }),
                 KvType::F16 => Store::F16(Stored { lines: zeros([0; LANES], lines, shape)?, scales: Vec::new() }),
                 KvType::Q8 => {
                     Store::Q8(Stored { lines: zeros([0; LANES], lines, shape)?, scales: zeros(0.0, scales, shape)? })
@@ -176,6 +181,7 @@ impl Cache {
             for (from, to) in pairs {
                 let (from, to) = (*from as usize, *to as usize);
                 match store {
+                    Store::F32(stored) => stored.copy_block(*layout, from, to),
                     Store::F16(stored) => stored.copy_block(*layout, from, to),
                     Store::Q8(stored) => stored.copy_block(*layout, from, to),
                 }

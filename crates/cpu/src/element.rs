@@ -41,6 +41,18 @@ impl Load for i8 {
     }
 }
 
+impl Element for f32 {
+    const SCALED: bool = false;
+
+    #[inline(always)]
+    fn encode<S: Simd>(s: S, row: &[Lanes], to: &mut [Lanes]) -> f32 {
+        for (row, to) in row.iter().zip(to) {
+            s.store(s.min(s.max(s.load(row), s.splat(f32::MIN)), s.splat(f32::MAX)), to);
+        }
+        1.0
+    }
+}
+
 impl Element for u16 {
     const SCALED: bool = false;
 

@@ -116,6 +116,7 @@ impl Append<'_> {
     pub(crate) fn run(&self, pool: &Pool, isa: Isa, cache: &mut LayerCache, q: &mut [f32]) {
         let layout = cache.layout;
         match &mut cache.store {
+            Store::F32(stored) => self.heads(pool, isa, layout, stored, q),
             Store::F16(stored) => self.heads(pool, isa, layout, stored, q),
             Store::Q8(stored) => self.heads(pool, isa, layout, stored, q),
         }

@@ -6,7 +6,11 @@ use plimsoll_cpu::{Cpu, KvType, Options, Tier};
 /// What int8 activations, and f16 or 8-bit keys and values, may cost.
 fn tolerance(case: &Case, kv: KvType) -> Tolerance {
     let activations = if case.block.values == 1 { 1e-10 } else { 5e-4 };
-    let cache = if kv == KvType::F16 { 1e-6 } else { 1e-4 };
+    let cache = match kv {
+        KvType::F32 => 1e-10,
+        KvType::F16 => 1e-6,
+        KvType::Q8 => 2e-3,
+    };
     Tolerance { op: f64::max(activations, cache), batch: 0.0 }
 }
 
@@ -15,7 +19,7 @@ fn each(check: impl Fn(Cpu, &Case, Tolerance)) {
         // Plain Rust is slow.
         let setups: &[_] = match tier {
             Tier::Scalar => &[(2, KvType::F16)],
-            _ => &[(1, KvType::F16), (3, KvType::Q8)],
+            _ => &[(1, KvType::F32), (2, KvType::F16), (3, KvType::Q8)],
         };
         for &(threads, kv) in setups {
             let mut options = Options::default();

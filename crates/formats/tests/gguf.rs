@@ -328,36 +328,6 @@ fn check(cases: &[(Raw, &str)]) {
 }
 
 #[test]
-fn tensors_are_written_as_they_were_declared() {
-    let mut writer = Writer::new();
-    writer.declare("a", &blocks::Q8_0, &[2, 32]).unwrap();
-    writer.declare("b", &blocks::F32, &[3]).unwrap();
-    assert!(writer.declare("c", &blocks::Q8_0, &[2, 31]).is_err());
-    let (a, b) = (vec![1; 68], vec![2; 12]);
-    let mut body = writer.begin(Vec::new()).unwrap();
-    body.tensor(&a).unwrap();
-    body.tensor(&b).unwrap();
-    let file = body.finish().unwrap();
-    let mut whole = Writer::new();
-    whole.tensor("a", &blocks::Q8_0, &[2, 32], &a).unwrap();
-    whole.tensor("b", &blocks::F32, &[3], &b).unwrap();
-    let mut expected = Vec::new();
-    whole.write(&mut expected).unwrap();
-    assert_eq!(file, expected);
-
-    let mut body = writer.begin(Vec::new()).unwrap();
-    assert_eq!(body.tensor(&b).unwrap_err().to_string(), "tensor `a`: found 12 bytes, expected 68");
-    let mut body = writer.begin(Vec::new()).unwrap();
-    body.tensor(&a).unwrap();
-    assert_eq!(body.finish().unwrap_err().to_string(), "tensor `b` is missing");
-    assert!(writer.write(&mut Vec::new()).is_err());
-    assert_eq!(
-        Writer::new().begin(Vec::new()).unwrap().tensor(&a).unwrap_err().to_string(),
-        "a tensor more than was declared"
-    );
-}
-
-#[test]
 fn vocabulary_only_files_of_the_field() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/vocab");
     let Ok(files) = std::fs::read_dir(folder) else { return println!("skipped: no test data at ../shared/data") };

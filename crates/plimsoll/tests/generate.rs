@@ -125,7 +125,7 @@ fn the_same_seed_gives_the_same_tokens_whatever_else_runs() {
 #[test]
 fn two_engines_with_different_settings_live_side_by_side() {
     let (_, dir) = containers().remove(0);
-    let small = start(dir.path(), |settings| settings.kv_bytes = Some(1 << 16));
+    let small = start(dir.path(), |settings| settings.kv_bytes = Some(1 << 15));
     let large = start(dir.path(), |_| ());
     let request = || Request::prompt("Some text").max_tokens(250).temperature(0.0).ignore_eos();
     let error = small.start(request()).unwrap_err().to_string();

@@ -97,7 +97,9 @@ impl Attention<'_> {
 
     fn compute(&self, pool: &Pool, isa: Isa, scratch: &mut Scratch, y: &mut [f32], share_chunks: bool) {
         match (&self.cache.store, share_chunks) {
+            (Store::F32(stored), false) => self.by_band(stored, pool, isa, scratch, y),
             (Store::F16(stored), false) => self.by_band(stored, pool, isa, scratch, y),
+            (Store::F32(stored), true) => self.by_chunk(stored, pool, isa, scratch, y),
             (Store::F16(stored), true) => self.by_chunk(stored, pool, isa, scratch, y),
             (Store::Q8(stored), false) => self.by_band(stored, pool, isa, scratch, y),
             (Store::Q8(stored), true) => self.by_chunk(stored, pool, isa, scratch, y),

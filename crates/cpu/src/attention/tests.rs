@@ -33,6 +33,7 @@ const CASES: &[Case] = &[
     Case { heads: 5, kv_heads: 1, dim: 12, block: 8, span: Span::Window(19), ..PLAIN },
     Case { heads: 9, kv_heads: 1, dim: 80, block: 1, ..PLAIN },
     Case { heads: 2, kv_heads: 2, dim: 128, ..PLAIN },
+    Case { kv: KvType::F32, ..PLAIN },
     Case { kv: KvType::Q8, ..PLAIN },
     Case { kv: KvType::Q8, dim: 10, block: 8, span: Span::Window(37), ..PLAIN },
 ];
@@ -139,6 +140,7 @@ impl Case {
     /// A row as the cache gives it back.
     fn rounded(self, row: &[f32]) -> Vec<f32> {
         match self.kv {
+            KvType::F32 => row.to_vec(),
             KvType::F16 => row.iter().map(|x| f16::from_f32(*x).to_f32()).collect(),
             KvType::Q8 => {
                 let most = row.iter().fold(0.0_f32, |most, x| most.max(x.abs()));

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use plimsoll_backend::{Model, Plan, Sequence};
+use plimsoll_backend::{Backend, Model, Plan, Sequence};
 use plimsoll_candle::Candle;
 use plimsoll_engine::{Checkpoint, KvCache, Runner, Step};
 use plimsoll_formats::{NamedFile, Weights};
@@ -60,14 +60,18 @@ pub(crate) fn forms(case: &Path) -> Vec<Vec<String>> {
 }
 
 pub(crate) fn runner(case: &Path, files: &[String]) -> Runner<Candle> {
+    runner_on(Candle::cpu(), case, files)
+}
+
+pub(crate) fn runner_on<B: Backend>(backend: B, case: &Path, files: &[String]) -> Runner<B> {
     let open = |name: &String| NamedFile { name: name.clone(), file: File::open(case.join(name)).unwrap() };
     let checkpoint = Checkpoint::new(Weights::open(files.iter().map(open).collect()).unwrap()).unwrap();
-    let model = Model::load(Candle::cpu(), checkpoint.decoder().clone(), &checkpoint).unwrap();
+    let model = Model::load(backend, checkpoint.decoder().clone(), &checkpoint).unwrap();
     Runner::new(model, KV, 512, 512).unwrap()
 }
 
 /// Logits after every position of every sequence: chunks of unequal lengths in ragged batches, decode steps beside prefill.
-pub(crate) fn logits(runner: &mut Runner<Candle>, all: &[Expected]) -> Vec<Vec<f32>> {
+pub(crate) fn logits(runner: &mut dyn Step, all: &[Expected]) -> Vec<Vec<f32>> {
     let mut done = vec![0; all.len()];
     let mut logits = vec![Vec::new(); all.len()];
     let mut step = 0;
@@ -93,4 +97,12 @@ pub(crate) fn logits(runner: &mut Runner<Candle>, all: &[Expected]) -> Vec<Vec<f
         step += 1;
     }
     logits
+}
+
+/// Logits after every position of one sequence, in one step.
+pub(crate) fn logits_alone(runner: &mut dyn Step, expected: &Expected) -> Vec<f32> {
+    let len = expected.ids.len();
+    let sequence = Sequence { start: 0, len, block_table: (20..20 + len.div_ceil(16) as u32).collect() };
+    let plan = Plan { tokens: expected.ids.clone(), sequences: vec![sequence], outputs: (0..len as u32).collect() };
+    runner.step(&plan).unwrap()
 }

@@ -57,7 +57,7 @@ fn requests_that_guess_and_others_run_side_by_side() {
         few.max_tokens(40).temperature(seed as f32 % 2.0).seed(seed.into()).ignore_eos().stop("abca").logprobs(3)
     };
     let (busy, quiet) = (babbles(), babbles());
-    let guessing = |seed: u32| if seed % 3 == 0 { request(seed) } else { request(seed).speculation(GUESS) };
+    let guessing = |seed: u32| if seed.is_multiple_of(3) { request(seed) } else { request(seed).speculation(GUESS) };
     let together: Vec<_> = (0..20).map(|seed| busy.start(guessing(seed)).unwrap()).collect();
     let mut accepted = 0;
     for (seed, generation) in together.into_iter().enumerate() {
