@@ -48,7 +48,8 @@ impl<E: Element> Keys<'_, E> {
     ) {
         let keys: [&[[E; LANES]]; T] = from_fn(|t| &self.lines[tiles[t].line..][..self.dim]);
         if scores.len() < WIDE {
-            self.score_rows(s, tiles, keys, q, scores);
+            let values = from_fn(|t| &self.lines[tiles[t].values..]);
+            self.score_rows(s, tiles, keys, q, scores, values);
             return;
         }
         wide.resize(wide.len().max(T * self.dim), [0.0; LANES]);
@@ -56,9 +57,10 @@ impl<E: Element> Keys<'_, E> {
             widen(s, keys, wide);
         }
         let keys: [&[Lanes]; T] = from_fn(|t| &wide[t * self.dim..][..self.dim]);
-        self.score_rows(s, tiles, keys, q, scores);
+        self.score_rows(s, tiles, keys, q, scores, [&[]; T]);
     }
 
+    /// `ahead` is what will be read next: it is fetched while the first rows are multiplied.
     #[inline(always)]
     fn score_rows<S: Simd, K: Load, const T: usize>(
         &self,
@@ -67,23 +69,21 @@ impl<E: Element> Keys<'_, E> {
         keys: [&[[K; LANES]]; T],
         q: &[f32],
         scores: &mut [Row],
+        mut ahead: [&[[E; LANES]]; T],
     ) {
-        let (fours, rest) = scores.as_chunks_mut::<4>();
-        let (q_fours, q) = q.split_at(fours.len() * 4 * self.dim);
-        for (scores, q) in fours.iter_mut().zip(q_fours.chunks_exact(4 * self.dim)) {
-            self.score_block(s, tiles, keys, q, scores);
-        }
-        let (twos, rest) = rest.as_chunks_mut::<2>();
-        let (q_twos, q) = q.split_at(twos.len() * 2 * self.dim);
-        for (scores, q) in twos.iter_mut().zip(q_twos.chunks_exact(2 * self.dim)) {
-            self.score_block(s, tiles, keys, q, scores);
-        }
-        for (scores, q) in rest.iter_mut().zip(q.chunks_exact(self.dim)) {
-            self.score_block(s, tiles, keys, q, std::array::from_mut(scores));
+        let mut row = 0;
+        while row < scores.len() {
+            let (q, scores) = (&q[row * self.dim..], &mut scores[row..]);
+            row += match scores.len() {
+                1 => self.score_block::<S, K, 1, T>(s, tiles, keys, q, scores, ahead),
+                2 | 3 => self.score_block::<S, K, 2, T>(s, tiles, keys, q, scores, ahead),
+                _ => self.score_block::<S, K, 4, T>(s, tiles, keys, q, scores, ahead),
+            };
+            ahead = [&[]; T];
         }
     }
 
-    /// `R` rows against `T` tiles in registers, every score a chain over `dim`.
+    /// `R` rows against `T` tiles in registers, every score a chain over `dim`; gives `R`.
     #[inline(always)]
     fn score_block<S: Simd, K: Load, const R: usize, const T: usize>(
         &self,
@@ -91,31 +91,43 @@ impl<E: Element> Keys<'_, E> {
         tiles: &[Tile; T],
         keys: [&[[K; LANES]]; T],
         q: &[f32],
-        scores: &mut [Row; R],
-    ) {
+        scores: &mut [Row],
+        ahead: [&[[E; LANES]]; T],
+    ) -> usize {
+        let Some(scores) = scores.first_chunk_mut::<R>() else { return R };
         let dim = self.dim;
-        let lines: [&[[K; LANES]]; T] = from_fn(|t| &keys[t][..dim]);
-        let q: [&[f32]; R] = from_fn(|r| &q[r * dim..][..dim]);
+        let (mut lines, mut rows) = (keys, [q; R]);
+        for t in 0..T {
+            lines[t] = &keys[t][..dim];
+        }
+        for r in 0..R {
+            rows[r] = &q[r * dim..][..dim];
+        }
         let mut sums = [[s.splat(0.0); T]; R];
         for d in 0..dim {
             let mut keys = [s.splat(0.0); T];
-            for (key, lines) in keys.iter_mut().zip(lines) {
-                *key = K::load(s, &lines[d]);
+            for t in 0..T {
+                keys[t] = K::load(s, &lines[t][d]);
+                if let Some(line) = ahead[t].get(d) {
+                    s.prefetch(line);
+                }
             }
-            for (sums, q) in sums.iter_mut().zip(q) {
-                let q = s.splat(q[d]);
-                for (sum, key) in sums.iter_mut().zip(keys) {
-                    *sum = s.fma(q, key, *sum);
+            for r in 0..R {
+                let q = s.splat(rows[r][d]);
+                for t in 0..T {
+                    sums[r][t] = s.fma(q, keys[t], sums[r][t]);
                 }
             }
         }
-        for (scores, sums) in scores.iter_mut().zip(sums) {
-            for (tile, sum) in tiles.iter().zip(sums) {
-                let scaled = if E::SCALED { s.mul(sum, self.scale(s, tile)) } else { sum };
+        for t in 0..T {
+            let scale = if E::SCALED { self.scale(s, &tiles[t]) } else { s.splat(1.0) };
+            for r in 0..R {
+                let scaled = if E::SCALED { s.mul(sums[r][t], scale) } else { sums[r][t] };
                 // Scores of positions that are not the tile's are overwritten by the next one, or masked.
-                s.store(scaled, vector_at(scores.as_flattened_mut(), tile.at));
+                s.store(scaled, vector_at(scores[r].as_flattened_mut(), tiles[t].at));
             }
         }
+        R
     }
 
     #[inline(always)]

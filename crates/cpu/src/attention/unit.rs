@@ -46,6 +46,8 @@ pub(super) struct Tile {
     /// First line, and the scale of lane 0.
     pub(super) line: usize,
     pub(super) scale: usize,
+    /// First line of the values beside them.
+    pub(super) values: usize,
 }
 
 /// Positions of a chunk whose weights and whose values lie next to each other.
@@ -99,7 +101,7 @@ impl<E> Unit<'_, E> {
             let left = self.layout.block - position % self.layout.block;
             let len = left.min(LANES - place.lane).min(keys.end - position);
             let at = position + LANES - chunk * CHUNK;
-            tiles.push(Tile { at: at - place.lane, line: place.keys, scale: place.key_scales });
+            tiles.push(Tile { at: at - place.lane, line: place.keys, scale: place.key_scales, values: place.values });
             runs.push(Run { at, line: place.values, scale: place.value_scale, len });
             position += len;
         }

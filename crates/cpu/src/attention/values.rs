@@ -1,7 +1,5 @@
 //! Sums of a chunk's values under their weights.
 
-use std::array::from_fn;
-
 use super::scores::{Row, WIDE, widen};
 use super::unit::Run;
 use crate::element::Load;
@@ -44,24 +42,21 @@ impl<E: Load> Values<'_, E> {
 
     #[inline(always)]
     fn add_rows<S: Simd>(&self, s: S, weights: &[Row], sums: &mut [Lanes]) {
-        let stride = self.row + 1;
-        let (fours, rest) = weights.as_chunks::<4>();
-        let (sums_fours, sums) = sums.split_at_mut(fours.len() * 4 * stride);
-        for (weights, sums) in fours.iter().zip(sums_fours.chunks_exact_mut(4 * stride)) {
-            self.add_block(s, weights, sums);
-        }
-        let (twos, rest) = rest.as_chunks::<2>();
-        let (sums_twos, sums) = sums.split_at_mut(twos.len() * 2 * stride);
-        for (weights, sums) in twos.iter().zip(sums_twos.chunks_exact_mut(2 * stride)) {
-            self.add_block(s, weights, sums);
-        }
-        for (weights, sums) in rest.iter().zip(sums.chunks_exact_mut(stride)) {
-            self.add_block(s, std::array::from_ref(weights), sums);
+        let mut row = 0;
+        while row < weights.len() {
+            let (weights, sums) = (&weights[row..], &mut sums[row * (self.row + 1)..]);
+            row += match weights.len() {
+                1 => self.add_block::<S, 1>(s, weights, sums),
+                2 | 3 => self.add_block::<S, 2>(s, weights, sums),
+                _ => self.add_block::<S, 4>(s, weights, sums),
+            };
         }
     }
 
+    /// Gives the number of rows.
     #[inline(always)]
-    fn add_block<S: Simd, const R: usize>(&self, s: S, weights: &[Row; R], sums: &mut [Lanes]) {
+    fn add_block<S: Simd, const R: usize>(&self, s: S, weights: &[Row], sums: &mut [Lanes]) -> usize {
+        let Some(weights) = weights.first_chunk::<R>() else { return R };
         let mut column = 0;
         while column + COLUMNS <= self.row {
             self.add_columns::<S, R, COLUMNS>(s, column, weights, sums);
@@ -71,6 +66,7 @@ impl<E: Load> Values<'_, E> {
             self.add_columns::<S, R, 1>(s, column, weights, sums);
             column += 1;
         }
+        R
     }
 
     /// `R` rows of weights times `C` vectors of every row of values, in registers.
@@ -82,31 +78,35 @@ impl<E: Load> Values<'_, E> {
         weights: &[Row; R],
         sums: &mut [Lanes],
     ) {
+        let stride = self.row + 1;
         let mut totals = [[s.splat(0.0); C]; R];
-        for (totals, sums) in totals.iter_mut().zip(sums.chunks_exact(self.row + 1)) {
-            for (total, sum) in totals.iter_mut().zip(&sums[column..]) {
-                *total = s.load(sum);
+        for r in 0..R {
+            let Some(sums) = sums[r * stride + column..].first_chunk::<C>() else { return };
+            for c in 0..C {
+                totals[r][c] = s.load(&sums[c]);
             }
         }
         for run in self.runs {
-            let weights: [&[f32]; R] = from_fn(|r| &weights[r].as_flattened()[run.at..][..run.len]);
-            let rows = self.lines[run.line..][..run.len * self.row].chunks_exact(self.row);
-            for (i, row) in rows.enumerate() {
+            let mut line = run.line + column;
+            for at in run.at..run.at + run.len {
+                let Some(lines) = self.lines[line..].first_chunk::<C>() else { return };
+                line += self.row;
                 let mut values = [s.splat(0.0); C];
-                for (value, line) in values.iter_mut().zip(&row[column..]) {
-                    *value = E::load(s, line);
+                for c in 0..C {
+                    values[c] = E::load(s, &lines[c]);
                 }
-                for (totals, weights) in totals.iter_mut().zip(weights) {
-                    let weight = s.splat(weights[i]);
-                    for (total, value) in totals.iter_mut().zip(values) {
-                        *total = s.fma(weight, value, *total);
+                for r in 0..R {
+                    let weight = s.splat(weights[r].as_flattened()[at]);
+                    for c in 0..C {
+                        totals[r][c] = s.fma(weight, values[c], totals[r][c]);
                     }
                 }
             }
         }
-        for (totals, sums) in totals.iter().zip(sums.chunks_exact_mut(self.row + 1)) {
-            for (total, sum) in totals.iter().zip(&mut sums[column..]) {
-                s.store(*total, sum);
+        for r in 0..R {
+            let Some(sums) = sums[r * stride + column..].first_chunk_mut::<C>() else { return };
+            for c in 0..C {
+                s.store(totals[r][c], &mut sums[c]);
             }
         }
     }

@@ -153,6 +153,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn prefetch<T>(self, at: &T) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+    }
+    #[inline(always)]
     fn splat(self, value: f32) -> F {
         unsafe { [_mm256_set1_ps(value); 2] }
     }

@@ -70,6 +70,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Stores the lowest byte of every lane.
     fn store_bytes(self, value: Self::I, to: &mut [i8; LANES]);
 
+    /// Asks for the line of memory in which a value lies; a wish that some sets do not hear.
+    #[inline(always)]
+    fn prefetch<T>(self, _: &T) {}
+
     /// One float in every lane.
     fn splat(self, value: f32) -> Self::F;
     /// Loads sixteen floats.
