@@ -70,6 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let _busy = Busy::start(args.busy)?;
     let mut report = Report::new(threads, args.reps, args.busy);
     for file in &args.files {
+        let file = &fs::canonicalize(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let outcomes = args.rows.iter().map(|row| contest::hold(&contestants, file, *row, threads, args.reps));
         let outcomes = outcomes.collect::<Result<Vec<_>, _>>()?;
         println!("{}", report::markdown(file, &outcomes));
