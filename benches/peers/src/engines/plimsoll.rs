@@ -13,7 +13,7 @@ pub(super) const LINKED: Linked = Linked { name: "plimsoll", settings: &[""], op
 fn open(job: &Job) -> Result<Box<dyn Engine>> {
     let mut settings = Settings::default();
     settings.device = Device::Cpu;
-    settings.threads = settings.device.threads(Some(job.threads));
+    settings.cpu.threads = Some(job.threads);
     let mut works = warm_up(&job.row.0).to_vec();
     works.push(job.row.0);
     Ok(Box::new(settings.bench(&open_unlocked(&job.file)?, &works, &|_, _| ())?))
