@@ -280,7 +280,7 @@ mod tests {
             for units in [0, 1, 2, 7, 100] {
                 for _ in 0..200 {
                     let counts: Vec<_> = (0..units).map(|_| AtomicUsize::new(0)).collect();
-                    pool.run(units, &|unit| drop(counts[unit].fetch_add(1, Relaxed)));
+                    pool.run(units, &|unit| _ = counts[unit].fetch_add(1, Relaxed));
                     assert!(counts.iter().all(|count| count.load(Relaxed) == 1), "{threads} threads, {units} units");
                 }
             }
@@ -293,7 +293,7 @@ mod tests {
         for _ in 0..20 {
             std::thread::sleep(Duration::from_millis(1));
             let sum = AtomicUsize::new(0);
-            pool.run(50, &|unit| drop(sum.fetch_add(unit, Relaxed)));
+            pool.run(50, &|unit| _ = sum.fetch_add(unit, Relaxed));
             assert_eq!(sum.load(Relaxed), 49 * 50 / 2);
         }
     }

@@ -75,7 +75,9 @@ impl<F: Format> Kernel for Integer<'_, F> {
                 for (panel, next) in self.panels.iter().zip(self.next) {
                     let rest = &panel[panel.len().min((t + 1) * tile_bytes)..];
                     let next = if rest.is_empty() { next } else { rest };
-                    s.prefetch(&next[..next.len().min(tile_bytes)]);
+                    for line in next[..next.len().min(tile_bytes)].chunks(64) {
+                        s.prefetch(&line[0]);
+                    }
                 }
             }
             if self.count == 2 && S::TILE.0 == 2 {

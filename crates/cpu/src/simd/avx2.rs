@@ -71,12 +71,6 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8]) {
-        for line in bytes.chunks(64) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-        }
-    }
-    #[inline(always)]
     fn line(self, bytes: &Line) -> I {
         let from = bytes.as_ptr().cast::<__m256i>();
         unsafe { [_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))] }
@@ -154,7 +148,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
 
     #[inline(always)]
     fn prefetch<T>(self, at: &T) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
     }
     #[inline(always)]
     fn splat(self, value: f32) -> F {

@@ -44,12 +44,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, bytes: &[u8]) {
-        for line in bytes.chunks(64) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
-        }
-    }
-    #[inline(always)]
     fn line(self, bytes: &Line) -> __m512i {
         unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
     }
@@ -99,7 +93,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn prefetch<T>(self, at: &T) {
-        unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

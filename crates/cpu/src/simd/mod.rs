@@ -44,9 +44,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Runs a kernel in a function that may use these instructions.
     fn run<K: Kernel>(self, kernel: K) -> K::Output;
 
-    /// Asks for bytes that will be read soon.
-    #[inline(always)]
-    fn prefetch(self, _bytes: &[u8]) {}
     /// Loads 64 bytes.
     fn line(self, bytes: &Line) -> Self::B;
     /// The same four signed bytes in every lane: activations, of which none is -128.
