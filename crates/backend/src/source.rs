@@ -6,6 +6,9 @@ pub trait TensorSource {
     /// The stored tensor with the shape [`Decoder::tensors`](plimsoll_model::Decoder::tensors) gives it.
     fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, Error>;
 
+    /// Takes back a tensor that has been copied, so that its memory can be used for others.
+    fn release(&self, _view: TensorView<'_>) {}
+
     /// Its values as f32, `[rows * cols]`.
     fn values(&self, id: TensorId) -> Result<Vec<f32>, Error> {
         self.tensor(id)?.to_f32()

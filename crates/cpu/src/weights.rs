@@ -80,6 +80,7 @@ impl Loader<'_> {
             return Err(Error::Unsupported { backend: NAME, what });
         }
         let matrix = Matrix::pack(&view, &mut self.memory, self.pool)?;
+        self.source.release(view);
         let bias = bias.map(|id| self.source.values(id)).transpose()?;
         Ok(Linear { matrix, bias })
     }

@@ -118,6 +118,10 @@ impl TensorSource for Checkpoint {
         let shape = self.decoder.shape(id).ok_or_else(|| malformed(&id.to_string(), "no such tensor", "one"))?;
         self.find(id, &shape)
     }
+
+    fn release(&self, view: TensorView<'_>) {
+        self.weights.release(view.name);
+    }
 }
 
 fn slice<'a>(view: TensorView<'a>, before: usize, shape: &[usize]) -> Result<TensorView<'a>, FormatError> {

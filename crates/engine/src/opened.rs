@@ -247,6 +247,10 @@ impl TensorSource for Counted<'_> {
         (self.progress)(self.done.get(), self.total);
         Ok(view)
     }
+
+    fn release(&self, view: TensorView<'_>) {
+        self.checkpoint.release(view);
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,8 @@ impl TensorSource for Quantized<'_> {
         let name = self.name(id);
         let head = format!("{name} {block} {:?}\n", view.shape);
         self.digests.borrow_mut().insert(name, Digest::of_parts([head.as_bytes(), &data]));
-        Ok(TensorView { block, data: data.into(), ..view })
+        let quantized = TensorView { name: view.name, block, shape: view.shape.clone(), data: data.into() };
+        self.source.release(view);
+        Ok(quantized)
     }
 }

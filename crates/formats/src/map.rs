@@ -2,9 +2,11 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use crate::Error;
 
@@ -34,6 +36,19 @@ impl Map {
         let map = unsafe { Mmap::map(file) }.map_err(io)?;
         Ok(Self(Some(map)))
     }
+
+    /// Gives the memory of a range back; what is touched again is read from the file again.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Some(map) = self.0.as_ref().filter(|map| range.end <= map.len() && !range.is_empty()) {
+            // SAFETY: pages of a shared file mapping that was never written are dropped: they come back with the bytes of the
+            // file, which do not change while it is mapped, as far as the type's documentation says.
+            // It is a wish: where the system does not hear it, the pages stay.
+            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
 }
 
 impl Deref for Map {
@@ -56,6 +71,19 @@ mod tests {
         assert!(Map::new("empty", &file).unwrap().is_empty());
         file.write_all(b"abc").unwrap();
         assert_eq!(&*Map::new("file", &file).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn what_was_released_is_read_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..100_000).map(|i| i as u8).collect();
+        file.write_all(&bytes).unwrap();
+        let map = Map::new("file", &file).unwrap();
+        for range in [0..100_000, 10..20, 5000..90_000, 7..7, 99_999..100_001] {
+            map.release(range);
+            assert_eq!(&*map, bytes);
+        }
+        Map(None).release(0..1);
     }
 
     #[test]

@@ -100,6 +100,15 @@ impl Weights {
         Some(TensorView { name, block: entry.block, shape: entry.shape.clone(), data: data.into() })
     }
 
+    /// Gives the memory that reading a tensor took back to the system. Reading it again is right, and reads the file again.
+    pub fn release(&self, name: &str) {
+        if let Some(entry) = self.tensors.get(name)
+            && let Some(map) = self.maps.get(entry.map)
+        {
+            map.release(entry.range.clone());
+        }
+    }
+
     /// Names of the files that hold no weights, sorted.
     pub fn assets(&self) -> impl Iterator<Item = &str> {
         let mut names: Vec<_> = self.assets.keys().map(String::as_str).collect();
