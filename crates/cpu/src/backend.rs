@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::norm::SiluMul;
 use crate::options::Options;
 use crate::pool::Pool;
-use crate::product::{COLUMNS, ROWS, product};
+use crate::product::{COLUMNS, FEW, ROWS, product};
 use crate::rope::{Append, Qkv};
 use crate::shared::{Chunks, Strips};
 use crate::simd::{Isa, LANES, Lanes};
@@ -36,10 +36,7 @@ struct Scratch {
     attention: attention::Scratch,
 }
 
-/// Columns of a small step: results that need no clearing of room for many.
-const FEW: usize = 4;
-
-/// Results of a unit of work.
+/// Results of a unit of work: room for few columns where there are few, since it is cleared.
 type Results<const N: usize> = [[Lanes; 2]; N];
 
 impl Cpu {

@@ -20,18 +20,22 @@ macro_rules! with_type {
     (@ $block:expr, $F:ident => $int:expr, $G:ident => $float:expr, [$($type:ident)*]) => {
         match $block.id {
             $(id if id == <$crate::format::$type as $crate::format::Format>::BLOCK.id => {
+                #[allow(dead_code)]
                 type $F = $crate::format::$type;
                 $int
             })*
             id if id == plimsoll_formats::blocks::F16.id => {
+                #[allow(dead_code)]
                 type $G = $crate::format::F16;
                 $float
             }
             id if id == plimsoll_formats::blocks::BF16.id => {
+                #[allow(dead_code)]
                 type $G = $crate::format::Bf16;
                 $float
             }
             _ => {
+                #[allow(dead_code)]
                 type $G = $crate::format::F32;
                 $float
             }
@@ -77,7 +81,7 @@ impl Matrix {
     pub(crate) fn rounding(&self) -> Rounding {
         with_type!(self.block,
             F => if F::BLOCKWISE { Rounding::Block } else { Rounding::Tile },
-            G => { let _ = G::BYTES; Rounding::None })
+            G => Rounding::None)
     }
 
     /// Panels, the last one possibly filled up with rows of zeros.
@@ -154,8 +158,5 @@ impl<F: Float> Kernel for FloatRow<'_, F> {
 
 /// Every type that can be packed.
 pub(crate) fn packs(block: &BlockType) -> bool {
-    with_type!(block, F => F::BLOCK.id == block.id, G => {
-        let _ = G::BYTES;
-        [&blocks::F32, &blocks::F16, &blocks::BF16].iter().any(|float| float.id == block.id)
-    })
+    with_type!(block, F => F::BLOCK.id == block.id, G => [&blocks::F32, &blocks::F16, &blocks::BF16].contains(&block))
 }

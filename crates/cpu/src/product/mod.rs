@@ -16,8 +16,8 @@ use crate::simd::{Isa, Kernel, LANES, Lanes, Simd};
 pub(crate) const ROWS: usize = 2 * LANES;
 /// Columns of a unit's results: what stays in the second-level cache beside the activations.
 pub(crate) const COLUMNS: usize = 128;
-/// Columns up to which a product waits for memory, not for arithmetic.
-const FEW: usize = 8;
+/// Columns of a small step: its products wait for memory, not for arithmetic.
+pub(crate) const FEW: usize = 8;
 
 /// `out[column] = W[32 unit..][..32] a[first + column]` for the columns of `out`. Rows beyond the matrix come out as 0.
 pub(crate) fn product(
@@ -34,12 +34,14 @@ pub(crate) fn product(
     let last = matrix.panels() - 1;
     let next = std::array::from_fn(|i| matrix.panel(memory, last.min(2 * unit + 2 + i)));
     with_type!(matrix.block,
-    F => isa.run(Integer::<F> {
-        panels, next, count, activations: activations.columns(F::BLOCKWISE), stride: activations.rows, first, out, format: PhantomData,
-    }),
-    G => isa.run(Floats::<G> {
-        panels, count, activations: &activations.float[first * matrix.width..], width: matrix.width, out, format: PhantomData,
-    }))
+    F => {
+        let (activations, stride) = (activations.columns(F::BLOCKWISE), activations.rows);
+        isa.run(Integer::<F> { panels, next, count, activations, stride, first, out, format: PhantomData })
+    },
+    G => {
+        let (activations, width) = (&activations.float[first * matrix.width..], matrix.width);
+        isa.run(Floats::<G> { panels, count, activations, width, out, format: PhantomData })
+    })
 }
 
 struct Integer<'a, F> {
