@@ -22,9 +22,10 @@ pub(crate) enum Rounding {
 pub(crate) struct Column {
     /// Four values each.
     pub(crate) q: [i32; TILE / 4],
-    /// Minus 128 times the sum of each 16 and each 32 values: what products with biased signed weights start from.
-    pub(crate) bias16: [i32; TILE / 16],
-    pub(crate) bias32: [i32; TILE / 32],
+    /// Minus 32 times the sum of each 16 values and minus 128 times that of each 32: what sums start from where weights are
+    /// stored larger by that much.
+    pub(crate) start16: [i32; TILE / 16],
+    pub(crate) start32: [i32; TILE / 32],
     /// Sums of each 16 and each 32 values, times `group`: what offsets of weights are multiplied with.
     pub(crate) sum16: [f32; TILE / 16],
     pub(crate) sum32: [f32; TILE / 32],
@@ -37,8 +38,8 @@ pub(crate) struct Column {
 impl Column {
     pub(crate) const ZERO: Self = Self {
         q: [0; TILE / 4],
-        bias16: [0; TILE / 16],
-        bias32: [0; TILE / 32],
+        start16: [0; TILE / 16],
+        start32: [0; TILE / 32],
         sum16: [0.0; TILE / 16],
         sum32: [0.0; TILE / 32],
         group: [0.0; TILE / 32],
@@ -57,9 +58,9 @@ impl Column {
             let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
             let sums = [self.store(s, 2 * i, &pair[0], inverse), self.store(s, 2 * i + 1, &pair[1], inverse)];
             let sum = sums[0] + sums[1];
-            (self.bias32[i], self.sum32[i]) = (-128 * sum, sum as f32 * self.group[i]);
+            (self.start32[i], self.sum32[i]) = (-128 * sum, sum as f32 * self.group[i]);
             for (half, sum) in sums.into_iter().enumerate() {
-                (self.bias16[2 * i + half], self.sum16[2 * i + half]) = (-128 * sum, sum as f32 * self.group[i]);
+                (self.start16[2 * i + half], self.sum16[2 * i + half]) = (-32 * sum, sum as f32 * self.group[i]);
             }
         }
     }

@@ -124,12 +124,12 @@ impl<F: Format> Kernel for Row<'_, F> {
     fn run<S: Simd>(self, s: S) {
         let mut tile = Tile::ZERO;
         for (blocks, values) in self.panel.chunks_exact(F::BYTES).zip(self.values.chunks_exact_mut(F::VALUES)) {
-            F::unpack(s, blocks, tile.block::<F>(0));
+            tile.unpack::<S, F>(s, blocks, 0, blocks.as_ptr());
             for (k, value) in values.iter_mut().enumerate() {
                 let (q, group) = (i32::from(tile.q[k / 4][4 * self.lane + k % 4]), k / F::GROUP);
-                *value = match F::SIGNED {
-                    true => tile.scale[group][self.lane] * (q - 128) as f32,
-                    false => tile.scale[group][self.lane] * q as f32 + tile.offset[group][self.lane],
+                *value = match F::ZERO {
+                    0 => tile.scale[group][self.lane] * q as f32 + tile.offset[group][self.lane],
+                    zero => tile.scale[group][self.lane] * (q - zero) as f32,
                 };
             }
         }

@@ -109,7 +109,7 @@ impl<E: Element> Keys<'_, E> {
             for t in 0..T {
                 keys[t] = K::load(s, &lines[t][d]);
                 if let Some(line) = ahead[t].get(d) {
-                    s.prefetch(line);
+                    s.prefetch(std::ptr::from_ref(line).cast());
                 }
             }
             for r in 0..R {

@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Line, Simd, TileMut, f16s, field, line, words};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line};
 
 /// `d | qh u32 | qs[16]`: `(q - 16) d`
 pub(crate) struct Q5_0;
@@ -12,14 +12,21 @@ impl Format for Q5_0 {
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        five_bits(&blocks[2 * LANES..], q, 112);
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        let [low, high, ..] = five_bits(s, &block[2 * LANES..], i);
+        let (low, high) = (s.add_byte(low, 128 - 16), s.add_byte(high, 128 - 16));
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), s.splat(0.0))
     }
 }
 
@@ -31,41 +38,27 @@ impl Format for Q5_1 {
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = false;
+    const ZERO: i32 = 0;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
-        five_bits(&blocks[4 * LANES..], q, 0);
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        five_bits(s, &block[4 * LANES..], i)
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), f16s(s, &block[2 * LANES..]))
     }
 }
 
-/// A word whose bit `i` is the fifth of value `i`, then the lower four as in Q4_0; adds `bias`.
+/// A word whose bit `i` is the fifth of value `i`, then the lower four as in Q4_0.
 #[inline(always)]
-fn five_bits(bytes: &[u8], q: &mut [Line], bias: u8) {
-    let fifth = words(&bytes[..64]);
-    for j in 0..4 {
-        let low = line(&bytes[64..], j);
-        for (to, shift, quad) in [(j, 0, 4 * j), (4 + j, 4, 4 * j + 16)] {
-            let high = spread(&fifth, quad as u32);
-            for i in 0..64 {
-                q[to][i] = (low[i] >> shift & 15 | high[i]) + bias;
-            }
-        }
-    }
-}
-
-/// Bits `at..at + 4` of each row's word as bit 4 of its four bytes.
-#[inline(always)]
-fn spread(words: &[u32; LANES], at: u32) -> Line {
-    let mut line = [0; 64];
-    for (bytes, word) in line.as_chunks_mut().0.iter_mut().zip(words) {
-        // Times 1 + 2^7 + 2^14 + 2^21: bit `i` comes to place `8 i`.
-        let bits = ((word >> at & 15) * 0x0020_4081) & 0x0101_0101;
-        *bytes = (bits << 4).to_le_bytes();
-    }
-    line
+fn five_bits<S: Simd>(s: S, bytes: &[u8], i: usize) -> Lines<S> {
+    let (fifth, both, at) = (s.words(line(bytes, 0)), s.line(line(bytes, 1 + i)), 4 * i as u32);
+    let low = s.join(s.bits(both, 0, 4), s.spread(s.bits_i(fifth, at, 4)), 4);
+    let high = s.join(s.bits(both, 4, 4), s.spread(s.bits_i(fifth, at + 16, 4)), 4);
+    [low, high, low, high]
 }

@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Line, Simd, TileMut, f16s, field, line, map, scaled, words};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line};
 
 /// Values of IQ4_NL and IQ4_XS, plus 128.
 const IQ4: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
@@ -17,14 +17,21 @@ impl Format for Q4_0 {
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        nibbles(&blocks[2 * LANES..], q, |nibble| nibble + 120);
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        let [low, high, ..] = nibbles(s, &block[2 * LANES..], i);
+        let (low, high) = (s.add_byte(low, 128 - 8), s.add_byte(high, 128 - 8));
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), s.splat(0.0))
     }
 }
 
@@ -36,15 +43,19 @@ impl Format for Q4_1 {
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = false;
+    const ZERO: i32 = 0;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        s.store(f16s(s, &blocks[2 * LANES..]), &mut offset[0]);
-        nibbles(&blocks[4 * LANES..], q, |nibble| nibble);
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        nibbles(s, &block[4 * LANES..], i)
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), f16s(s, &block[2 * LANES..]))
     }
 }
 
@@ -56,16 +67,19 @@ impl Format for Q8_0 {
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 8)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 8;
+    const SHARED: usize = 1;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        for (j, q) in q.iter_mut().enumerate() {
-            map(line(&blocks[2 * LANES..], j), q, |byte| byte ^ 128);
-        }
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        [s.add_byte(s.line(line(&block[2 * LANES..], i)), 128); 4]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), s.splat(0.0))
     }
 }
 
@@ -77,15 +91,19 @@ impl Format for Iq4Nl {
     const FIELDS: &'static [Field] = &[field(2, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        s.store(f16s(s, blocks), &mut scale[0]);
-        nibbles(&blocks[2 * LANES..], q, |nibble| nibble);
-        look_up(s, &IQ4, &mut q[..8]);
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        look_up(s, &IQ4, nibbles(s, &block[2 * LANES..], i))
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        (f16s(s, block), s.splat(0.0))
     }
 }
 
@@ -97,19 +115,25 @@ impl Format for Mxfp4 {
     const FIELDS: &'static [Field] = &[field(1, 1), field(4, 4)];
     const VALUES: usize = 32;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = true;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 8, 1>(blocks) else { return };
-        for (scale, e) in scale[0].iter_mut().zip(&blocks[..LANES]) {
+    fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
+        look_up(s, &FP4, nibbles(s, &block[LANES..], i))
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], _: usize) -> Terms<S> {
+        let mut scale = [0.0; LANES];
+        for (scale, e) in scale.iter_mut().zip(&block[..LANES]) {
             // 2^-128 and 2^-127 are subnormal.
             let bits = if *e < 2 { 0x0020_0000 << e } else { (u32::from(*e) - 1) << 23 };
             *scale = f32::from_bits(bits);
         }
-        nibbles(&blocks[LANES..], q, |nibble| nibble);
-        look_up(s, &FP4, &mut q[..8]);
+        (s.load(&scale), s.splat(0.0))
     }
 }
 
@@ -121,40 +145,36 @@ impl Format for Iq4Xs {
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 1), field(4, 32)];
     const VALUES: usize = 256;
     const GROUP: usize = 32;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 128;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 4;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
-        let d = f16s(s, blocks);
-        let (high, low) = (super::halves(&blocks[2 * LANES..4 * LANES]), words(&blocks[4 * LANES..8 * LANES]));
-        for (group, scale) in scale.iter_mut().enumerate().take(8) {
-            let of = |row: usize| low[row] >> (4 * group) & 15 | (u32::from(high[row]) >> (2 * group) & 3) << 4;
-            scaled(s, d, |row| of(row) as i32 - 32, scale);
-        }
-        for group in 0..8 {
-            let q = &mut q[8 * group..8 * group + 8];
-            nibbles(&blocks[8 * LANES + 4 * 64 * group..], q, |nibble| nibble);
-            look_up(s, &IQ4, q);
-        }
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        look_up(s, &IQ4, nibbles(s, &block[8 * LANES..], 4 * part + i))
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        let high = s.bits_i(s.halves(&super::halves(&block[2 * LANES..])), 2 * group as u32, 2);
+        let low = s.bits_i(s.words(line(&block[4 * LANES..], 0)), 4 * group as u32, 4);
+        let scale = s.sub(s.to_f(s.join_i(low, high, 4)), s.splat(32.0));
+        (s.mul(f16s(s, block), scale), s.splat(0.0))
     }
 }
 
-/// Four lines of nibbles into eight: the low ones are the first 16 values, the high ones the others.
+/// The low four bits of bytes, which are 16 values, and the high ones, which are the 16 behind them.
 #[inline(always)]
-fn nibbles(lines: &[u8], q: &mut [Line], f: impl Fn(u8) -> u8) {
-    for j in 0..4 {
-        let line = line(lines, j);
-        map(line, &mut q[j], |byte| f(byte & 15));
-        map(line, &mut q[4 + j], |byte| f(byte >> 4));
-    }
+fn nibbles<S: Simd>(s: S, bytes: &[u8], i: usize) -> Lines<S> {
+    let both = s.line(line(bytes, i));
+    let (low, high) = (s.bits(both, 0, 4), s.bits(both, 4, 4));
+    [low, high, low, high]
 }
 
 /// Replaces every byte by its value in a table.
 #[inline(always)]
-fn look_up<S: Simd>(s: S, table: &[u8; 16], lines: &mut [Line]) {
-    for line in lines {
-        *line = s.lookup(table, line);
-    }
+fn look_up<S: Simd>(s: S, table: &[u8; 16], [low, high, ..]: Lines<S>) -> Lines<S> {
+    let (low, high) = (s.lookup(table, low), s.lookup(table, high));
+    [low, high, low, high]
 }

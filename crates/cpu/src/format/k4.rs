@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lanes, Simd, TileMut, f16s, field, line, map, scaled, words};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, negated};
 
 /// Bytes of `d`, `dmin` and the scales of sixteen rows.
 const SCALES: usize = LANES * 16;
@@ -14,21 +14,21 @@ impl Format for Q4K {
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 3), field(4, 32)];
     const VALUES: usize = 256;
     const GROUP: usize = 32;
-    const SIGNED: bool = false;
+    const ZERO: i32 = 0;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 8;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
-        unpack_scales(s, blocks, scale, offset);
-        let lines = &blocks[SCALES..];
-        for pair in 0..4 {
-            for j in 0..8 {
-                let line = line(lines, 8 * pair + j);
-                map(line, &mut q[16 * pair + j], |byte| byte & 15);
-                map(line, &mut q[16 * pair + 8 + j], |byte| byte >> 4);
-            }
-        }
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        let both = s.line(line(&block[SCALES..], 8 * part + i));
+        let (low, high) = (s.bits(both, 0, 4), s.bits(both, 4, 4));
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        terms(s, block, group)
     }
 }
 
@@ -39,39 +39,37 @@ impl Format for Q5K {
     const FIELDS: &'static [Field] = &[field(2, 1), field(2, 1), field(4, 3), field(4, 8), field(4, 32)];
     const VALUES: usize = 256;
     const GROUP: usize = 32;
-    const SIGNED: bool = false;
+    const ZERO: i32 = 0;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 8;
+    const SHARED: usize = 2;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 8>(blocks) else { return };
-        unpack_scales(s, blocks, scale, offset);
-        let (high, low) = blocks[SCALES..].split_at(8 * 64);
-        for pair in 0..4 {
-            for j in 0..8 {
-                let (low, high) = (line(low, 8 * pair + j), line(high, j));
-                for i in 0..64 {
-                    q[16 * pair + j][i] = low[i] & 15 | (high[i] >> (2 * pair) & 1) << 4;
-                    q[16 * pair + 8 + j][i] = low[i] >> 4 | (high[i] >> (2 * pair + 1) & 1) << 4;
-                }
-            }
-        }
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        let (fifth, both) = (s.line(line(&block[SCALES..], i)), s.line(line(&block[SCALES..], 8 + 8 * part + i)));
+        let low = s.join(s.bits(both, 0, 4), s.bits(fifth, 2 * part as u32, 1), 4);
+        let high = s.join(s.bits(both, 4, 4), s.bits(fifth, 2 * part as u32 + 1, 1), 4);
+        [low, high, low, high]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        terms(s, block, group)
     }
 }
 
-/// Scales and minima of eight groups: four whole in the first two words, whose upper bits belong to the other four.
+/// Scale and minimum of a group: whole for the first four, in the first two words, whose upper bits belong to the other four.
 #[inline(always)]
-fn unpack_scales<S: Simd>(s: S, blocks: &[u8], scale: &mut [Lanes], offset: &mut [Lanes]) {
-    let (d, dmin) = (f16s(s, blocks), s.sub(s.splat(0.0), f16s(s, &blocks[2 * LANES..])));
-    let word = |i: usize| words(&blocks[4 * LANES + 64 * i..][..64]);
-    let (scales, minima, rest) = (word(0), word(1), word(2));
-    for j in 0..4 {
-        let (low, high) = (8 * j as u32, 8 * j as u32 + 4);
-        scaled(s, d, |row| (scales[row] >> low & 63) as i32, &mut scale[j]);
-        scaled(s, dmin, |row| (minima[row] >> low & 63) as i32, &mut offset[j]);
-        let upper = |word: u32| word >> (low + 6) & 3;
-        let of = |rest: u32, word: u32| (rest | upper(word) << 4) as i32;
-        scaled(s, d, |row| of(rest[row] >> low & 15, scales[row]), &mut scale[4 + j]);
-        scaled(s, dmin, |row| of(rest[row] >> high & 15, minima[row]), &mut offset[4 + j]);
-    }
+fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+    let words = &block[4 * LANES..];
+    let (scales, minima, rest) = (s.words(line(words, 0)), s.words(line(words, 1)), s.words(line(words, 2)));
+    let at = 8 * (group % 4) as u32;
+    let (scale, minimum) = if group < 4 {
+        (s.bits_i(scales, at, 6), s.bits_i(minima, at, 6))
+    } else {
+        let scale = s.join_i(s.bits_i(rest, at, 4), s.bits_i(scales, at + 6, 2), 4);
+        (scale, s.join_i(s.bits_i(rest, at + 4, 4), s.bits_i(minima, at + 6, 2), 4))
+    };
+    let (d, dmin) = (f16s(s, block), f16s(s, &block[2 * LANES..]));
+    (s.mul(d, s.to_f(scale)), s.mul(negated(s, dmin), s.to_f(minimum)))
 }

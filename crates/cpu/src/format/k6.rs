@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, Simd, TileMut, f16s, field, line, scaled, words};
+use super::{Field, Format, Lines, Simd, Terms, f16s, field, line};
 
 pub(crate) struct Q6K;
 
@@ -11,33 +11,26 @@ impl Format for Q6K {
     const FIELDS: &'static [Field] = &[field(4, 32), field(4, 16), field(4, 4), field(2, 1)];
     const VALUES: usize = 256;
     const GROUP: usize = 16;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 32;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 8;
+    const SHARED: usize = 4;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
-        let (low, rest) = blocks.split_at(32 * 64);
-        let (high, rest) = rest.split_at(16 * 64);
-        let (scales, d) = rest.split_at(4 * 64);
-        let d = f16s(s, d);
-        for (i, scale) in scale.iter_mut().enumerate().take(16) {
-            let words = words(&scales[64 * (i / 4)..][..64]);
-            scaled(s, d, |row| i32::from((words[row] >> (8 * (i % 4))) as i8), scale);
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        let low = [s.line(line(block, 16 * part + i)), s.line(line(block, 16 * part + 8 + i))];
+        let high = s.line(line(block, 32 + 8 * part + i));
+        let mut lines = [high; 4];
+        for (k, line) in lines.iter_mut().enumerate() {
+            *line = s.join(s.bits(low[k % 2], 4 * (k as u32 / 2), 4), s.bits(high, 2 * k as u32, 2), 4);
         }
-        // Halves of 128 values; in each, four runs of 32 share bytes.
-        for half in 0..2 {
-            for j in 0..8 {
-                let high = line(high, 8 * half + j);
-                let (first, second) = (line(low, 16 * half + j), line(low, 16 * half + 8 + j));
-                let at = 32 * half + j;
-                for i in 0..64 {
-                    q[at][i] = (first[i] & 15 | (high[i] & 3) << 4) + 96;
-                    q[at + 8][i] = (second[i] & 15 | (high[i] >> 2 & 3) << 4) + 96;
-                    q[at + 16][i] = (first[i] >> 4 | (high[i] >> 4 & 3) << 4) + 96;
-                    q[at + 24][i] = (second[i] >> 4 | (high[i] >> 6) << 4) + 96;
-                }
-            }
-        }
+        lines
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        let scales = s.words(line(block, 48 + group / 4));
+        let scale = s.to_f(s.byte_i(scales, group as u32 % 4));
+        (s.mul(f16s(s, &block[52 * 64..]), scale), s.splat(0.0))
     }
 }

@@ -1,8 +1,8 @@
-//! Q2_K and Q3_K: sixteen groups of 16, values of 2 and 3 bits.
+//! Q2_K and Q3_K: sixteen groups of 16, values of 2 and 3 bits. In each half of 128 values, four runs of 32 share bytes.
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Simd, TileMut, f16s, field, line, map, scaled, words};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, negated};
 
 /// `scales[16] | qs[64] | d | dmin`: `d s q - dmin m`, `s` and `m` the nibbles of a scale byte
 pub(crate) struct Q2K;
@@ -12,24 +12,23 @@ impl Format for Q2K {
     const FIELDS: &'static [Field] = &[field(4, 4), field(4, 16), field(2, 1), field(2, 1)];
     const VALUES: usize = 256;
     const GROUP: usize = 16;
-    const SIGNED: bool = false;
+    const ZERO: i32 = 0;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 8;
+    const SHARED: usize = 4;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, offset)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
-        let (scales, rest) = blocks.split_at(4 * 64);
-        let (lines, rest) = rest.split_at(16 * 64);
-        let (d, dmin) = (f16s(s, rest), s.sub(s.splat(0.0), f16s(s, &rest[2 * LANES..])));
-        for group in 0..16 {
-            let (word, shift) = (words(&scales[64 * (group / 4)..][..64]), 8 * (group % 4));
-            scaled(s, d, |row| (word[row] >> shift & 15) as i32, &mut scale[group]);
-            scaled(s, dmin, |row| (word[row] >> (shift + 4) & 15) as i32, &mut offset[group]);
-        }
-        for (from, shift, to) in two_bits() {
-            let from = line(lines, from);
-            map(from, &mut q[to], |byte| byte >> shift & 3);
-        }
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        let all = s.line(line(block, 4 + 8 * part + i));
+        [s.bits(all, 0, 2), s.bits(all, 2, 2), s.bits(all, 4, 2), s.bits(all, 6, 2)]
+    }
+
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        let (scales, at) = (s.words(line(block, group / 4)), 8 * (group as u32 % 4));
+        let (d, dmin) = (f16s(s, &block[20 * 64..]), f16s(s, &block[20 * 64 + 2 * LANES..]));
+        let (scale, minimum) = (s.bits_i(scales, at, 4), s.bits_i(scales, at + 4, 4));
+        (s.mul(d, s.to_f(scale)), s.mul(negated(s, dmin), s.to_f(minimum)))
     }
 }
 
@@ -41,37 +40,29 @@ impl Format for Q3K {
     const FIELDS: &'static [Field] = &[field(4, 8), field(4, 16), field(4, 3), field(2, 1)];
     const VALUES: usize = 256;
     const GROUP: usize = 16;
-    const SIGNED: bool = true;
+    const ZERO: i32 = 32;
     const BLOCKWISE: bool = false;
+    const RUN: usize = 8;
+    const SHARED: usize = 4;
 
     #[inline(always)]
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>) {
-        let Some((blocks, q, scale, _)) = tile.sized::<{ Self::BYTES }, 64, 16>(blocks) else { return };
-        let (mask, rest) = blocks.split_at(8 * 64);
-        let (lines, rest) = rest.split_at(16 * 64);
-        let (scales, d) = rest.split_at(3 * 64);
-        let (d, word) = (f16s(s, d), |i: usize| words(&scales[64 * i..][..64]));
-        let (low, high) = ([word(0), word(1)], word(2));
-        for (group, scale) in scale.iter_mut().enumerate().take(16) {
-            // The low four bits stand in eight bytes, the high two in four.
-            let low = &low[group / 4 % 2];
-            let of = |row: usize| {
-                let low = low[row] >> (8 * (group % 4) + 4 * (group / 8)) & 15;
-                low | (high[row] >> (8 * (group % 4) + 2 * (group / 4)) & 3) << 4
-            };
-            scaled(s, d, |row| of(row) as i32 - 32, scale);
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
+        let (mask, low) = (s.line(line(block, i)), s.line(line(block, 8 + 8 * part + i)));
+        let mut lines = [low; 4];
+        for (k, line) in lines.iter_mut().enumerate() {
+            let third = s.bits(mask, (4 * part + k) as u32, 1);
+            *line = s.add_byte(s.join(s.bits(low, 2 * k as u32, 2), third, 2), 32 - 4);
         }
-        for (from, shift, to) in two_bits() {
-            let (from, mask) = (line(lines, from), line(mask, to % 8));
-            for i in 0..64 {
-                q[to][i] = (from[i] >> shift & 3 | (mask[i] >> (to / 8) & 1) << 2) + 124;
-            }
-        }
+        lines
     }
-}
 
-/// `(line, shift, quad)`: in each half of 128 values, four runs of 32 share bytes.
-#[inline(always)]
-fn two_bits() -> impl Iterator<Item = (usize, u32, usize)> {
-    (0..64).map(|quad| (8 * (quad / 32) + quad % 8, 2 * (quad % 32 / 8) as u32, quad))
+    #[inline(always)]
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S> {
+        let (words, at, run) = (&block[24 * 64..], 8 * (group as u32 % 4), group as u32 / 4);
+        // The low four bits stand in eight bytes, the high two in four.
+        let low = s.bits_i(s.words(line(words, group / 4 % 2)), at + 4 * (run / 2), 4);
+        let high = s.bits_i(s.words(line(words, 2)), at + 2 * run, 2);
+        let scale = s.sub(s.to_f(s.join_i(low, high, 4)), s.splat(32.0));
+        (s.mul(f16s(s, &words[3 * 64..]), scale), s.splat(0.0))
+    }
 }

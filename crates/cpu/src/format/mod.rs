@@ -26,47 +26,40 @@ pub(crate) const TILE: usize = 256;
 /// Sixteen rows of 256 values: `value = scale * q + offset`, scale and offset per row and group.
 #[repr(C, align(64))]
 pub(crate) struct Tile {
-    /// Four values of each row to a line; signed types are stored plus 128.
+    /// Four values of each row to a line, plus [`Format::ZERO`].
     pub(crate) q: [Line; TILE / 4],
     /// Scales of each group.
     pub(crate) scale: [Lanes; TILE / 16],
-    /// Offsets of each group; not used by signed types.
+    /// Offsets of each group, of types that have them.
     pub(crate) offset: [Lanes; TILE / 16],
 }
 
 impl Tile {
-    /// The part of block `i` of each row.
-    #[inline(always)]
-    pub(crate) fn block<F: Format>(&mut self, i: usize) -> TileMut<'_> {
-        let (quads, groups) = (F::VALUES / 4, F::VALUES / F::GROUP);
-        TileMut {
-            q: &mut self.q[quads * i..],
-            scale: &mut self.scale[groups * i..],
-            offset: &mut self.offset[groups * i..],
-        }
-    }
-
     pub(crate) const ZERO: Self =
         Self { q: [[0; 64]; TILE / 4], scale: [[0.0; LANES]; TILE / 16], offset: [[0.0; LANES]; TILE / 16] };
-}
 
-/// The part of a tile that a block of each row fills.
-pub(crate) struct TileMut<'a> {
-    q: &'a mut [Line],
-    scale: &'a mut [Lanes],
-    offset: &'a mut [Lanes],
-}
-
-/// Blocks of sixteen rows, and the lines, scales and offsets they fill, in the sizes of a type.
-type Sized<'a, const B: usize, const Q: usize, const G: usize> =
-    (&'a [u8; B], &'a mut [Line; Q], &'a mut [Lanes; G], &'a mut [Lanes; G]);
-
-impl<'a> TileMut<'a> {
-    /// As arrays, so that nothing behind it is checked again. There is always as much as a type asks for.
+    /// Unpacks block `i` of each row, and asks for as many bytes at `ahead`.
     #[inline(always)]
-    fn sized<const B: usize, const Q: usize, const G: usize>(self, blocks: &'a [u8]) -> Option<Sized<'a, B, Q, G>> {
-        let (scale, offset) = (self.scale.first_chunk_mut()?, self.offset.first_chunk_mut()?);
-        Some((blocks.first_chunk()?, self.q.first_chunk_mut()?, scale, offset))
+    pub(crate) fn unpack<S: Simd, F: Format>(&mut self, s: S, block: &[u8], i: usize, ahead: *const u8) {
+        let (quads, groups) = (F::VALUES / 4, F::VALUES / F::GROUP);
+        let q = &mut self.q[quads * i..][..quads];
+        for part in 0..F::PARTS {
+            for line in 0..F::RUN {
+                F::prefetch(s, part, line, ahead);
+                let lines = F::lines(s, block, part, line);
+                for k in 0..F::SHARED {
+                    s.store_line(lines[k], &mut q[(F::SHARED * part + k) * F::RUN + line]);
+                }
+            }
+        }
+        let (scale, offset) = (&mut self.scale[groups * i..][..groups], &mut self.offset[groups * i..][..groups]);
+        for group in 0..groups {
+            let terms = F::terms(s, block, group);
+            s.store(terms.0, &mut scale[group]);
+            if F::ZERO == 0 {
+                s.store(terms.1, &mut offset[group]);
+            }
+        }
     }
 }
 
@@ -105,14 +98,40 @@ pub(crate) trait Format: 'static {
     const BYTES: usize = LANES * bytes(Self::FIELDS);
     /// Values that share a scale: 16 or 32.
     const GROUP: usize;
-    /// Values are signed and have no offset.
-    const SIGNED: bool;
+    /// What values are stored too large by: 128 if groups are of 32 values, 32 if they are of 16 (which leaves all below
+    /// 128), 0 if groups have offsets.
+    const ZERO: i32;
     /// Activations are scaled per 32 values; else per 256.
     const BLOCKWISE: bool;
 
-    /// Unpacks the blocks of sixteen rows: a line for every four values, a scale and an offset for every group.
-    fn unpack<S: Simd>(s: S, blocks: &[u8], tile: TileMut<'_>);
+    /// Lines of a run: of values that follow each other in a row.
+    const RUN: usize;
+    /// Runs whose values stand in the same bytes: a part of the block.
+    const SHARED: usize;
+    /// Parts of a block.
+    const PARTS: usize = Self::VALUES / (4 * Self::RUN * Self::SHARED);
+
+    /// Line `i` of each run of a part, four values of each row; of four lines the first `SHARED` count.
+    fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S>;
+
+    /// Scale and offset of a group.
+    fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S>;
+
+    /// Asks for the part at `ahead`, in as many calls as a run has lines: whoever reads one meanwhile does not wait.
+    #[inline(always)]
+    fn prefetch<S: Simd>(s: S, part: usize, i: usize, ahead: *const u8) {
+        let bytes = Self::BYTES / Self::PARTS;
+        let (all, each) = (bytes.div_ceil(64), bytes / 64 / Self::RUN);
+        for line in each * i..if i + 1 < Self::RUN { each * (i + 1) } else { all } {
+            s.prefetch(ahead.wrapping_add(bytes * part + 64 * line));
+        }
+    }
 }
+
+/// Lines of runs that share bytes, in registers.
+pub(crate) type Lines<S> = [<S as Simd>::B; 4];
+/// Scale and offset of a group of each row.
+pub(crate) type Terms<S> = (<S as Simd>::F, <S as Simd>::F);
 
 /// Types whose values are floats: a block is one value.
 pub(crate) trait Float: 'static {
@@ -182,10 +201,10 @@ fn copy_words<const W: usize>(rows: &[&[u8]], from: usize, line: &mut [u8]) {
     }
 }
 
-/// A line of a panel, copied: what is written beside it cannot overlap with it.
+/// A line of a panel.
 #[inline(always)]
-fn line(bytes: &[u8], index: usize) -> Line {
-    bytes.as_chunks().0[index]
+fn line(bytes: &[u8], index: usize) -> &Line {
+    &bytes.as_chunks().0[index]
 }
 
 /// A 32-bit word of each row.
@@ -214,21 +233,9 @@ fn f16s<S: Simd>(s: S, bytes: &[u8]) -> S::F {
     s.load_f16(&halves(&bytes[..2 * LANES]))
 }
 
-/// Stores `factor * integer(row)`.
 #[inline(always)]
-fn scaled<S: Simd>(s: S, factor: S::F, integer: impl Fn(usize) -> i32, to: &mut Lanes) {
-    for (row, to) in to.iter_mut().enumerate() {
-        *to = integer(row) as f32;
-    }
-    s.store(s.mul(factor, s.load(to)), to);
-}
-
-/// `f` of every byte of a line.
-#[inline(always)]
-fn map(from: Line, to: &mut Line, f: impl Fn(u8) -> u8) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = f(from);
-    }
+fn negated<S: Simd>(s: S, value: S::F) -> S::F {
+    s.sub(s.splat(0.0), value)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ impl<F: Format> Kernel for Unpack<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self(blocks, tile, _) = self;
-        F::unpack(s, blocks, tile.block::<F>(0));
+        tile.unpack::<S, F>(s, blocks, 0, blocks.as_ptr());
     }
 }
 
@@ -44,12 +44,12 @@ fn check<F: Format>() {
             block.decode(bytes, &mut values).unwrap();
             for (k, expected) in values.iter().enumerate() {
                 let (q, group) = (i32::from(tile.q[k / 4][4 * row + k % 4]), k / F::GROUP);
-                let found = match F::SIGNED {
-                    true => tile.scale[group][row] * (q - 128) as f32,
-                    false => tile.scale[group][row] * q as f32 + tile.offset[group][row],
+                let found = match F::ZERO {
+                    0 => tile.scale[group][row] * q as f32 + tile.offset[group][row],
+                    zero => tile.scale[group][row] * (q - zero) as f32,
                 };
                 assert_eq!(found, *expected, "{block} on {isa:?}: row {row}, value {k}");
-                assert!(F::SIGNED || q < 128, "{block}: {q} is too large for `dot4`");
+                assert!(F::ZERO == 128 || q < 128, "{block}: {q} is too large for `dot4`");
             }
         }
     }

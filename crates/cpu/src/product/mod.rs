@@ -1,13 +1,17 @@
 //! Matrix products: two panels of rows by any number of columns of activations.
 //!
-//! There is one path for one column and for five hundred: a tile of weights is unpacked to the first-level cache once, then
-//! multiplied with all columns, a few at a time. The order of float operations over the width is fixed, so a column's
-//! result does not depend on its neighbours.
+//! For many columns, a tile of weights is unpacked to the first-level cache once, then multiplied with all of them, some at
+//! a time. For a few, weights go through registers only: memory is then what limits. The order of float operations over the
+//! width is the same, so a column's result does not depend on its neighbours.
+
+mod direct;
+mod floats;
+mod tiled;
 
 use std::marker::PhantomData;
 
 use crate::activations::{Activations, Column};
-use crate::format::{Float, Format, TILE, Tile};
+use crate::format::{Float, Format, TILE, Terms, Tile};
 use crate::matrix::{Matrix, with_type};
 use crate::memory::Memory;
 use crate::simd::{Isa, Kernel, LANES, Lanes, Simd};
@@ -28,7 +32,6 @@ pub(crate) fn product(
     first: usize,
     out: &mut [[Lanes; 2]],
 ) {
-    out.fill([[0.0; LANES]; 2]);
     let count = 2.min(matrix.panels() - 2 * unit);
     let panels = std::array::from_fn(|i| matrix.panel(memory, 2 * unit + i.min(count - 1)));
     let last = matrix.panels() - 1;
@@ -40,7 +43,7 @@ pub(crate) fn product(
     },
     G => {
         let (activations, width) = (&activations.float[first * matrix.width..], matrix.width);
-        isa.run(Floats::<G> { panels, count, activations, width, out, format: PhantomData })
+        isa.run(floats::Floats::<G> { panels, count, activations, width, out, format: PhantomData })
     })
 }
 
@@ -62,187 +65,75 @@ impl<F: Format> Kernel for Integer<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let tile_bytes = TILE / F::VALUES * F::BYTES;
-        let mut tiles = [Tile::ZERO, Tile::ZERO];
-        for (t, columns) in
-            self.activations.chunks(self.stride).take(self.panels[0].len().div_ceil(tile_bytes)).enumerate()
-        {
-            let mut groups = 0;
-            for (tile, panel) in tiles.iter_mut().zip(self.panels).take(self.count) {
-                let bytes = &panel[t * tile_bytes..];
-                groups = unpack::<S, F>(s, &bytes[..bytes.len().min(tile_bytes)], tile);
-            }
-            let columns = &columns[self.first..][..self.out.len()];
-            if columns.len() <= FEW {
-                for (panel, next) in self.panels.iter().zip(self.next) {
-                    let rest = &panel[panel.len().min((t + 1) * tile_bytes)..];
-                    let next = if rest.is_empty() { next } else { rest };
-                    for line in next[..next.len().min(tile_bytes)].chunks(64) {
-                        s.prefetch(&line[0]);
-                    }
-                }
-            }
-            if self.count == 2 && S::TILE.0 == 2 {
-                multiply_all::<S, F, 2>(s, [&tiles[0], &tiles[1]], groups, columns, self.out, 0);
-            } else {
-                for (panel, tile) in tiles.iter().enumerate().take(self.count) {
-                    multiply_all::<S, F, 1>(s, [tile], groups, columns, self.out, panel);
-                }
-            }
+        match self.out.len() {
+            1 => self.direct::<S, 1>(s),
+            2 if S::DIRECT >= 2 => self.direct::<S, 2>(s),
+            3 if S::DIRECT >= 3 => self.direct::<S, 3>(s),
+            4 if S::DIRECT >= 4 => self.direct::<S, 4>(s),
+            _ => self.tiled(s),
         }
     }
 }
 
-/// Unpacks the blocks of a tile, and says how many groups they have.
-#[inline(always)]
-fn unpack<S: Simd, F: Format>(s: S, bytes: &[u8], tile: &mut Tile) -> usize {
-    let mut blocks = 0;
-    for blocks_of_rows in bytes.chunks_exact(F::BYTES) {
-        F::unpack(s, blocks_of_rows, tile.block::<F>(blocks));
-        blocks += 1;
-    }
-    blocks * (F::VALUES / F::GROUP)
-}
+impl<'a, F: Format> Integer<'a, F> {
+    const TILE_BYTES: usize = TILE / F::VALUES * F::BYTES;
 
-/// Multiplies with all columns, as many at a time as registers hold.
-#[inline(always)]
-fn multiply_all<S: Simd, F: Format, const P: usize>(
-    s: S,
-    tiles: [&Tile; P],
-    groups: usize,
-    columns: &[Column],
-    out: &mut [[Lanes; 2]],
-    panel: usize,
-) {
-    let mut at = 0;
-    while at < columns.len() {
-        let (columns, out) = (&columns[at..], &mut out[at..]);
-        at += match columns.len().min(S::TILE.1) {
-            1 => multiply::<S, F, P, 1>(s, tiles, groups, columns, out, panel),
-            2 => multiply::<S, F, P, 2>(s, tiles, groups, columns, out, panel),
-            3 => multiply::<S, F, P, 3>(s, tiles, groups, columns, out, panel),
-            4 => multiply::<S, F, P, 4>(s, tiles, groups, columns, out, panel),
-            5 => multiply::<S, F, P, 5>(s, tiles, groups, columns, out, panel),
-            _ => multiply::<S, F, P, 6>(s, tiles, groups, columns, out, panel),
-        };
-    }
-}
-
-/// `out[n][panel + p] += tiles[p] . columns[n]`; gives the number of columns.
-#[inline(always)]
-fn multiply<S: Simd, F: Format, const P: usize, const N: usize>(
-    s: S,
-    tiles: [&Tile; P],
-    groups: usize,
-    columns: &[Column],
-    out: &mut [[Lanes; 2]],
-    panel: usize,
-) -> usize {
-    let (Some(columns), Some(out)) = (columns.first_chunk::<N>(), out.first_chunk_mut::<N>()) else { return N };
-    let quads = F::GROUP / 4;
-    let mut sums = [[s.splat(0.0); N]; P];
-    for group in 0..groups.min(TILE / F::GROUP) {
-        let mut dots = [[s.splat_i(0); N]; P];
-        if F::SIGNED && S::SIGNED_BIAS != 0 {
-            for n in 0..N {
-                let bias = if F::GROUP == 16 { columns[n].bias16[group] } else { columns[n].bias32[group] };
-                for dots in &mut dots {
-                    dots[n] = s.splat_i(bias);
-                }
-            }
-        }
-        for quad in group * quads..(group + 1) * quads {
-            for n in 0..N {
-                let a = s.quad(columns[n].q[quad]);
-                for p in 0..P {
-                    let weights = s.line(&tiles[p].q[quad]);
-                    dots[p][n] = match F::SIGNED {
-                        true => s.dot4_signed(dots[p][n], weights, a),
-                        false => s.dot4(dots[p][n], weights, a),
-                    };
-                }
-            }
-        }
-        for p in 0..P {
-            let scale = s.load(&tiles[p].scale[group]);
-            for n in 0..N {
-                let scale = if F::BLOCKWISE { s.mul(scale, s.splat(columns[n].group[group])) } else { scale };
-                sums[p][n] = s.fma(s.to_f(dots[p][n]), scale, sums[p][n]);
-                if !F::SIGNED {
-                    let sum = if F::GROUP == 16 { columns[n].sum16[group] } else { columns[n].sum32[group] };
-                    sums[p][n] = s.fma(s.load(&tiles[p].offset[group]), s.splat(sum), sums[p][n]);
-                }
-            }
-        }
-    }
-    for p in 0..P {
-        for n in 0..N {
-            let to = &mut out[n][panel + p];
-            s.store(s.fma(sums[p][n], s.splat(columns[n].scale), s.load(to)), to);
-        }
-    }
-    N
-}
-
-struct Floats<'a, F> {
-    panels: [&'a [u8]; 2],
-    count: usize,
-    /// `[columns, width]`
-    activations: &'a [f32],
-    width: usize,
-    out: &'a mut [[Lanes; 2]],
-    format: PhantomData<F>,
-}
-
-impl<F: Float> Kernel for Floats<'_, F> {
-    type Output = ();
-
+    /// Tile `t` of a panel; the last may be shorter.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { panels, count, activations, width, out, .. } = self;
-        let mut at = 0;
-        while at < out.len() {
-            let (a, out) = (&activations[at * width..], &mut out[at..]);
-            at += match out.len().min(S::TILE.1) {
-                1 => multiply_floats::<S, F, 1>(s, panels, count, a, width, out),
-                2 => multiply_floats::<S, F, 2>(s, panels, count, a, width, out),
-                3 => multiply_floats::<S, F, 3>(s, panels, count, a, width, out),
-                4 => multiply_floats::<S, F, 4>(s, panels, count, a, width, out),
-                5 => multiply_floats::<S, F, 5>(s, panels, count, a, width, out),
-                _ => multiply_floats::<S, F, 6>(s, panels, count, a, width, out),
-            };
+    fn tile(panel: &[u8], t: usize) -> &[u8] {
+        let rest = &panel[t * Self::TILE_BYTES..];
+        &rest[..rest.len().min(Self::TILE_BYTES)]
+    }
+
+    /// Where tile `t` of a panel is, in the next unit's if the panel ends before it.
+    #[inline(always)]
+    fn ahead(&self, panel: usize, t: usize) -> *const u8 {
+        let (at, own) = (t * Self::TILE_BYTES, self.panels[panel]);
+        match at < own.len() {
+            true => own.as_ptr().wrapping_add(at),
+            false => self.next[panel].as_ptr().wrapping_add(at - own.len()),
         }
     }
 }
 
+impl Column {
+    /// What the sum of a group starts from.
+    #[inline(always)]
+    fn start<S: Simd, F: Format>(&self, group: usize) -> i32 {
+        match F::ZERO {
+            32 => self.start16[group],
+            128 if S::SIGNED_BIAS != 0 => self.start32[group],
+            _ => 0,
+        }
+    }
+}
+
+/// `acc + weights . a`
 #[inline(always)]
-fn multiply_floats<S: Simd, F: Float, const N: usize>(
+fn dot<S: Simd, F: Format>(s: S, acc: S::I, weights: S::B, a: S::B) -> S::I {
+    match F::ZERO {
+        128 => s.dot4_signed(acc, weights, a),
+        _ => s.dot4(acc, weights, a),
+    }
+}
+
+/// `sum + dot * scale + offset * (sum of the group's activations)`
+#[inline(always)]
+fn add<S: Simd, F: Format>(
     s: S,
-    panels: [&[u8]; 2],
-    count: usize,
-    a: &[f32],
-    width: usize,
-    out: &mut [[Lanes; 2]],
-) -> usize {
-    let rows: [&[f32]; N] = std::array::from_fn(|n| &a[n * width..][..width]);
-    let bytes = LANES * F::BYTES;
-    let mut sums = [[s.splat(0.0); N]; 2];
-    let lines = panels.map(|panel| &panel[..width * bytes]);
-    for k in 0..width {
-        let weights = [F::load(s, &lines[0][k * bytes..][..bytes]), F::load(s, &lines[1][k * bytes..][..bytes])];
-        for n in 0..N {
-            let a = s.splat(rows[n][k]);
-            for p in 0..2 {
-                sums[p][n] = s.fma(weights[p], a, sums[p][n]);
-            }
-        }
+    sum: S::F,
+    dot: S::I,
+    (scale, offset): Terms<S>,
+    column: &Column,
+    group: usize,
+) -> S::F {
+    let scale = if F::BLOCKWISE { s.mul(scale, s.splat(column.group[group])) } else { scale };
+    let sum = s.fma(s.to_f(dot), scale, sum);
+    match (F::ZERO, F::GROUP) {
+        (0, 16) => s.fma(offset, s.splat(column.sum16[group]), sum),
+        (0, _) => s.fma(offset, s.splat(column.sum32[group]), sum),
+        _ => sum,
     }
-    for (n, out) in out.iter_mut().enumerate().take(N) {
-        for p in 0..count {
-            s.store(sums[p][n], &mut out[p]);
-        }
-    }
-    N
 }
 
 #[cfg(test)]

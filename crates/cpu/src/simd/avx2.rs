@@ -63,6 +63,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type B = I;
 
     const TILE: (usize, usize) = (1, 4);
+    const DIRECT: usize = 1;
     const SIGNED_BIAS: i32 = if VNNI { 128 } else { 0 };
 
     #[inline(always)]
@@ -80,18 +81,37 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         self.splat_i(bytes)
     }
     #[inline(always)]
-    fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line {
-        let mut out = [0; 64];
-        let to = out.as_mut_ptr().cast::<__m256i>();
-        let bytes = self.line(bytes);
+    fn store_line(self, bytes: I, to: &mut Line) {
+        let to = to.as_mut_ptr().cast::<__m256i>();
+        unsafe {
+            _mm256_storeu_si256(to, bytes[0]);
+            _mm256_storeu_si256(to.add(1), bytes[1]);
+        }
+    }
+    #[inline(always)]
+    fn bits(self, bytes: I, first: u32, count: u32) -> I {
+        unsafe {
+            let shifted = both!(_mm256_srl_epi16, bytes, [_mm_cvtsi32_si128(first as i32); 2]);
+            both!(_mm256_and_si256, shifted, [_mm256_set1_epi8((1 << count) - 1); 2])
+        }
+    }
+    #[inline(always)]
+    fn join(self, low: I, high: I, at: u32) -> I {
+        unsafe {
+            let high = both!(_mm256_sll_epi16, high, [_mm_cvtsi32_si128(at as i32); 2]);
+            both!(_mm256_or_si256, low, high)
+        }
+    }
+    #[inline(always)]
+    fn add_byte(self, bytes: I, n: u8) -> I {
+        unsafe { both!(_mm256_add_epi8, bytes, [_mm256_set1_epi8(n as i8); 2]) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], bytes: I) -> I {
         unsafe {
             let table = [_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())); 2];
-            let index = both!(_mm256_and_si256, bytes, [_mm256_set1_epi8(15); 2]);
-            let [low, high] = both!(_mm256_shuffle_epi8, table, index);
-            _mm256_storeu_si256(to, low);
-            _mm256_storeu_si256(to.add(1), high);
+            both!(_mm256_shuffle_epi8, table, bytes)
         }
-        out
     }
     #[inline(always)]
     fn dot4(self, acc: I, w: I, a: I) -> I {
@@ -115,6 +135,47 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         }
     }
 
+    #[inline(always)]
+    fn words(self, words: &Line) -> I {
+        self.line(words)
+    }
+    #[inline(always)]
+    fn halves(self, halves: &[u16; LANES]) -> I {
+        let from = halves.as_ptr().cast::<__m128i>();
+        unsafe {
+            let halves = [_mm_loadu_si128(from), _mm_loadu_si128(from.add(1))];
+            both!(_mm256_cvtepu16_epi32, halves)
+        }
+    }
+    #[inline(always)]
+    fn bits_i(self, lanes: I, first: u32, count: u32) -> I {
+        unsafe {
+            let shifted = both!(_mm256_srl_epi32, lanes, [_mm_cvtsi32_si128(first as i32); 2]);
+            both!(_mm256_and_si256, shifted, self.splat_i((1 << count) - 1))
+        }
+    }
+    #[inline(always)]
+    fn join_i(self, low: I, high: I, at: u32) -> I {
+        unsafe {
+            let high = both!(_mm256_sll_epi32, high, [_mm_cvtsi32_si128(at as i32); 2]);
+            both!(_mm256_or_si256, low, high)
+        }
+    }
+    #[inline(always)]
+    fn byte_i(self, lanes: I, index: u32) -> I {
+        unsafe {
+            let top = both!(_mm256_sll_epi32, lanes, [_mm_cvtsi32_si128(24 - 8 * index as i32); 2]);
+            both!(_mm256_srai_epi32::<24>, top)
+        }
+    }
+    #[inline(always)]
+    fn spread(self, lanes: I) -> I {
+        unsafe {
+            // Times 1 + 2^7 + 2^14 + 2^21: bit `i` comes to place `8 i`.
+            let spread = both!(_mm256_mullo_epi32, self.bits_i(lanes, 0, 4), self.splat_i(0x0020_4081));
+            both!(_mm256_and_si256, spread, self.splat_i(0x0101_0101))
+        }
+    }
     #[inline(always)]
     fn splat_i(self, value: i32) -> I {
         unsafe { [_mm256_set1_epi32(value); 2] }
@@ -147,8 +208,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, at: &T) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+    fn prefetch(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
     fn splat(self, value: f32) -> F {

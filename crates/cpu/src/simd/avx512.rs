@@ -36,6 +36,7 @@ impl Simd for Avx512 {
     type B = __m512i;
 
     const TILE: (usize, usize) = (2, 6);
+    const DIRECT: usize = 4;
     const SIGNED_BIAS: i32 = 128;
 
     #[inline(always)]
@@ -52,14 +53,30 @@ impl Simd for Avx512 {
         unsafe { _mm512_set1_epi32(bytes) }
     }
     #[inline(always)]
-    fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line {
-        let mut out = [0; 64];
+    fn store_line(self, bytes: __m512i, to: &mut Line) {
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+    }
+    #[inline(always)]
+    fn bits(self, bytes: __m512i, first: u32, count: u32) -> __m512i {
+        unsafe {
+            let shifted = _mm512_srl_epi16(bytes, _mm_cvtsi32_si128(first as i32));
+            _mm512_and_si512(shifted, _mm512_set1_epi8((1 << count) - 1))
+        }
+    }
+    #[inline(always)]
+    fn join(self, low: __m512i, high: __m512i, at: u32) -> __m512i {
+        unsafe { _mm512_or_si512(low, _mm512_sll_epi16(high, _mm_cvtsi32_si128(at as i32))) }
+    }
+    #[inline(always)]
+    fn add_byte(self, bytes: __m512i, n: u8) -> __m512i {
+        unsafe { _mm512_add_epi8(bytes, _mm512_set1_epi8(n as i8)) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], bytes: __m512i) -> __m512i {
         unsafe {
             let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
-            let index = _mm512_and_si512(self.line(bytes), _mm512_set1_epi8(15));
-            _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_shuffle_epi8(table, index));
+            _mm512_shuffle_epi8(table, bytes)
         }
-        out
     }
     #[inline(always)]
     fn dot4(self, acc: __m512i, w: __m512i, a: __m512i) -> __m512i {
@@ -70,6 +87,37 @@ impl Simd for Avx512 {
         unsafe { _mm512_dpbusd_epi32(acc, w, a) }
     }
 
+    #[inline(always)]
+    fn words(self, words: &Line) -> __m512i {
+        self.line(words)
+    }
+    #[inline(always)]
+    fn halves(self, halves: &[u16; LANES]) -> __m512i {
+        unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(halves.as_ptr().cast())) }
+    }
+    #[inline(always)]
+    fn bits_i(self, lanes: __m512i, first: u32, count: u32) -> __m512i {
+        unsafe {
+            let shifted = _mm512_srl_epi32(lanes, _mm_cvtsi32_si128(first as i32));
+            _mm512_and_si512(shifted, _mm512_set1_epi32((1 << count) - 1))
+        }
+    }
+    #[inline(always)]
+    fn join_i(self, low: __m512i, high: __m512i, at: u32) -> __m512i {
+        unsafe { _mm512_or_si512(low, _mm512_sll_epi32(high, _mm_cvtsi32_si128(at as i32))) }
+    }
+    #[inline(always)]
+    fn byte_i(self, lanes: __m512i, index: u32) -> __m512i {
+        unsafe { _mm512_srai_epi32::<24>(_mm512_sll_epi32(lanes, _mm_cvtsi32_si128(24 - 8 * index as i32))) }
+    }
+    #[inline(always)]
+    fn spread(self, lanes: __m512i) -> __m512i {
+        unsafe {
+            // Times 1 + 2^7 + 2^14 + 2^21: bit `i` comes to place `8 i`.
+            let spread = _mm512_mullo_epi32(self.bits_i(lanes, 0, 4), _mm512_set1_epi32(0x0020_4081));
+            _mm512_and_si512(spread, _mm512_set1_epi32(0x0101_0101))
+        }
+    }
     #[inline(always)]
     fn splat_i(self, value: i32) -> __m512i {
         unsafe { _mm512_set1_epi32(value) }
@@ -92,8 +140,8 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, at: &T) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+    fn prefetch(self, at: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

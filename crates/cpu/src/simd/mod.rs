@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 
     /// Panels of rows and columns that a matrix product keeps in registers together.
     const TILE: (usize, usize);
+    /// Columns up to which a matrix product takes weights from memory through registers.
+    const DIRECT: usize;
     /// What an accumulator of [`dot4_signed`](Self::dot4_signed) starts from, per unit of the sum of the activations.
     const SIGNED_BIAS: i32;
 
@@ -48,14 +50,34 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn line(self, bytes: &Line) -> Self::B;
     /// The same four signed bytes in every lane: activations, of which none is -128.
     fn quad(self, bytes: i32) -> Self::B;
-    /// `table[byte & 15]` for every byte.
-    fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line;
+    /// Stores 64 bytes.
+    fn store_line(self, bytes: Self::B, to: &mut Line);
+    /// Bits `first..first + count` of every byte.
+    fn bits(self, bytes: Self::B, first: u32, count: u32) -> Self::B;
+    /// `low | high << at` for every byte; all of `high` must fit.
+    fn join(self, low: Self::B, high: Self::B, at: u32) -> Self::B;
+    /// `byte + n` for every byte, modulo 256.
+    fn add_byte(self, bytes: Self::B, n: u8) -> Self::B;
+    /// `table[byte]` for every byte; all must be less than 16.
+    fn lookup(self, table: &[u8; 16], bytes: Self::B) -> Self::B;
     /// In every lane `acc + w . a`, four unsigned bytes of at most 127 times four signed ones.
     fn dot4(self, acc: Self::I, w: Self::B, a: Self::B) -> Self::I;
     /// The same for signed weights that are stored plus 128. What it adds is too large by `SIGNED_BIAS` times the sum of
     /// `a`.
     fn dot4_signed(self, acc: Self::I, w: Self::B, a: Self::B) -> Self::I;
 
+    /// Sixteen words of 32 bits.
+    fn words(self, words: &Line) -> Self::I;
+    /// Sixteen unsigned words of 16 bits.
+    fn halves(self, halves: &[u16; LANES]) -> Self::I;
+    /// Bits `first..first + count` of every lane.
+    fn bits_i(self, lanes: Self::I, first: u32, count: u32) -> Self::I;
+    /// `low | high << at` in every lane.
+    fn join_i(self, low: Self::I, high: Self::I, at: u32) -> Self::I;
+    /// Byte `index` of every lane, signed.
+    fn byte_i(self, lanes: Self::I, index: u32) -> Self::I;
+    /// The lowest four bits of every lane, each in a byte of its own.
+    fn spread(self, lanes: Self::I) -> Self::B;
     /// One integer in every lane.
     fn splat_i(self, value: i32) -> Self::I;
     /// The floats nearest to integers.
@@ -67,9 +89,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Stores the lowest byte of every lane.
     fn store_bytes(self, value: Self::I, to: &mut [i8; LANES]);
 
-    /// Asks for the line of memory in which a value lies; a wish that some sets do not hear.
+    /// Asks for the line of memory at an address, whatever lies there; a wish that some sets do not hear.
     #[inline(always)]
-    fn prefetch<T>(self, _: &T) {}
+    fn prefetch(self, _: *const u8) {}
 
     /// One float in every lane.
     fn splat(self, value: f32) -> Self::F;

@@ -90,6 +90,7 @@ impl Simd for Neon {
     type B = B;
 
     const TILE: (usize, usize) = (1, 4);
+    const DIRECT: usize = 1;
     const SIGNED_BIAS: i32 = 0;
 
     #[inline(always)]
@@ -107,18 +108,32 @@ impl Simd for Neon {
         unsafe { [vreinterpretq_u8_s32(vdupq_n_s32(bytes)); 4] }
     }
     #[inline(always)]
-    fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line {
-        let mut out = [0; 64];
-        let bytes = self.line(bytes);
-        unsafe {
-            let table = [vld1q_u8(table.as_ptr()); 4];
-            let index = each!(vandq_u8, bytes, [vdupq_n_u8(15); 4]);
-            let found = each!(vqtbl1q_u8, table, index);
-            for (i, found) in found.into_iter().enumerate() {
-                vst1q_u8(out.as_mut_ptr().add(16 * i), found);
-            }
+    fn store_line(self, bytes: B, to: &mut Line) {
+        for (i, bytes) in bytes.into_iter().enumerate() {
+            unsafe { vst1q_u8(to.as_mut_ptr().add(16 * i), bytes) }
         }
-        out
+    }
+    #[inline(always)]
+    fn bits(self, bytes: B, first: u32, count: u32) -> B {
+        unsafe {
+            let shifted = each!(vshlq_u8, bytes, [vdupq_n_s8(-(first as i8)); 4]);
+            each!(vandq_u8, shifted, [vdupq_n_u8((1 << count) - 1); 4])
+        }
+    }
+    #[inline(always)]
+    fn join(self, low: B, high: B, at: u32) -> B {
+        unsafe {
+            let high = each!(vshlq_u8, high, [vdupq_n_s8(at as i8); 4]);
+            each!(vorrq_u8, low, high)
+        }
+    }
+    #[inline(always)]
+    fn add_byte(self, bytes: B, n: u8) -> B {
+        unsafe { each!(vaddq_u8, bytes, [vdupq_n_u8(n); 4]) }
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], bytes: B) -> B {
+        unsafe { each!(vqtbl1q_u8, [vld1q_u8(table.as_ptr()); 4], bytes) }
     }
     #[inline(always)]
     fn dot4(self, acc: I, w: B, a: B) -> I {
@@ -132,6 +147,49 @@ impl Simd for Neon {
         }
     }
 
+    #[inline(always)]
+    fn words(self, words: &Line) -> I {
+        unsafe { each!(vreinterpretq_s32_u8, self.line(words)) }
+    }
+    #[inline(always)]
+    fn halves(self, halves: &[u16; LANES]) -> I {
+        let from = halves.as_ptr();
+        unsafe {
+            let halves = [vld1_u16(from), vld1_u16(from.add(4)), vld1_u16(from.add(8)), vld1_u16(from.add(12))];
+            let words = each!(vmovl_u16, halves);
+            each!(vreinterpretq_s32_u32, words)
+        }
+    }
+    #[inline(always)]
+    fn bits_i(self, lanes: I, first: u32, count: u32) -> I {
+        unsafe {
+            let shifted = each!(vshlq_s32, lanes, self.splat_i(-(first as i32)));
+            each!(vandq_s32, shifted, self.splat_i((1 << count) - 1))
+        }
+    }
+    #[inline(always)]
+    fn join_i(self, low: I, high: I, at: u32) -> I {
+        unsafe {
+            let high = each!(vshlq_s32, high, self.splat_i(at as i32));
+            each!(vorrq_s32, low, high)
+        }
+    }
+    #[inline(always)]
+    fn byte_i(self, lanes: I, index: u32) -> I {
+        unsafe {
+            let top = each!(vshlq_s32, lanes, self.splat_i(24 - 8 * index as i32));
+            each!(vshrq_n_s32::<24>, top)
+        }
+    }
+    #[inline(always)]
+    fn spread(self, lanes: I) -> B {
+        unsafe {
+            // Times 1 + 2^7 + 2^14 + 2^21: bit `i` comes to place `8 i`.
+            let spread = each!(vmulq_s32, self.bits_i(lanes, 0, 4), self.splat_i(0x0020_4081));
+            let bits = each!(vandq_s32, spread, self.splat_i(0x0101_0101));
+            each!(vreinterpretq_u8_s32, bits)
+        }
+    }
     #[inline(always)]
     fn splat_i(self, value: i32) -> I {
         unsafe { [vdupq_n_s32(value); 4] }

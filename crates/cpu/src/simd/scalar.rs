@@ -16,6 +16,7 @@ impl Simd for Scalar {
     type B = Line;
 
     const TILE: (usize, usize) = (1, 1);
+    const DIRECT: usize = 1;
     const SIGNED_BIAS: i32 = 0;
 
     #[inline(always)]
@@ -33,7 +34,23 @@ impl Simd for Scalar {
         from_fn(|i| bytes[i % 4])
     }
     #[inline(always)]
-    fn lookup(self, table: &[u8; 16], bytes: &Line) -> Line {
+    fn store_line(self, bytes: Line, to: &mut Line) {
+        *to = bytes;
+    }
+    #[inline(always)]
+    fn bits(self, bytes: Line, first: u32, count: u32) -> Line {
+        bytes.map(|byte| byte >> first & ((1 << count) - 1))
+    }
+    #[inline(always)]
+    fn join(self, low: Line, high: Line, at: u32) -> Line {
+        from_fn(|i| low[i] | high[i] << at)
+    }
+    #[inline(always)]
+    fn add_byte(self, bytes: Line, n: u8) -> Line {
+        bytes.map(|byte| byte.wrapping_add(n))
+    }
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], bytes: Line) -> Line {
         bytes.map(|byte| table[usize::from(byte & 15)])
     }
     #[inline(always)]
@@ -46,6 +63,30 @@ impl Simd for Scalar {
         from_fn(|lane| (4 * lane..4 * lane + 4).fold(acc[lane], |sum, i| sum + w[i] * i32::from(a[i] as i8)))
     }
 
+    #[inline(always)]
+    fn words(self, words: &Line) -> Self::I {
+        from_fn(|lane| i32::from_le_bytes(words.as_chunks().0[lane]))
+    }
+    #[inline(always)]
+    fn halves(self, halves: &[u16; LANES]) -> Self::I {
+        halves.map(i32::from)
+    }
+    #[inline(always)]
+    fn bits_i(self, lanes: Self::I, first: u32, count: u32) -> Self::I {
+        lanes.map(|lane| lane >> first & ((1 << count) - 1))
+    }
+    #[inline(always)]
+    fn join_i(self, low: Self::I, high: Self::I, at: u32) -> Self::I {
+        from_fn(|lane| low[lane] | high[lane] << at)
+    }
+    #[inline(always)]
+    fn byte_i(self, lanes: Self::I, index: u32) -> Self::I {
+        lanes.map(|lane| i32::from((lane >> (8 * index)) as i8))
+    }
+    #[inline(always)]
+    fn spread(self, lanes: Self::I) -> Line {
+        from_fn(|i| (lanes[i / 4] >> (i % 4) & 1) as u8)
+    }
     #[inline(always)]
     fn splat_i(self, value: i32) -> Self::I {
         [value; LANES]

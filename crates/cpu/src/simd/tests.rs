@@ -219,22 +219,57 @@ fn halves_are_exact_and_round_to_even() {
     }
 }
 
-#[test]
-fn lookups_take_the_low_four_bits() {
-    #[derive(Clone, Copy)]
-    struct Lookup<'a>(&'a [u8; 16], &'a Line);
-    impl Kernel for Lookup<'_> {
-        type Output = Line;
-        #[inline(always)]
-        fn run<S: Simd>(self, s: S) -> Line {
-            s.lookup(self.0, self.1)
+/// All that formats do with bytes and words, on one line of them.
+#[derive(Clone, Copy)]
+struct Bytes<'a>(&'a Line);
+
+impl Kernel for Bytes<'_> {
+    type Output = (Vec<Line>, Vec<Lanes>);
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> Self::Output {
+        let (line, words) = (s.line(self.0), s.words(self.0));
+        let halves = s.halves(&from_fn(|i| u16::from_le_bytes([self.0[2 * i], self.0[2 * i + 1]])));
+        let table = from_fn(|i| 255 - 13 * i as u8);
+        let (mut lines, mut lanes) = (Vec::new(), Vec::new());
+        for bytes in [
+            s.lookup(&table, s.bits(line, 4, 4)),
+            s.bits(line, 0, 1),
+            s.bits(line, 6, 2),
+            s.join(s.bits(line, 0, 4), s.bits(line, 5, 3), 4),
+            s.add_byte(line, 200),
+            s.spread(words),
+            s.spread(s.bits_i(words, 28, 4)),
+        ] {
+            lines.push([0; 64]);
+            s.store_line(bytes, lines.last_mut().unwrap());
         }
+        for integers in [
+            halves,
+            s.bits_i(words, 0, 6),
+            s.bits_i(words, 30, 2),
+            s.join_i(s.bits_i(words, 7, 4), s.bits_i(words, 20, 2), 4),
+            s.byte_i(words, 0),
+            s.byte_i(words, 3),
+        ] {
+            lanes.push([0.0; LANES]);
+            s.store(s.to_f(integers), lanes.last_mut().unwrap());
+        }
+        (lines, lanes)
     }
-    let table = from_fn(|i| 255 - 13 * i as u8);
+}
+
+#[test]
+fn bytes_and_words_are_taken_apart_and_joined() {
     for first in [0, 64, 128, 192_u8] {
-        let line = from_fn(|i| first + i as u8);
-        let found = on_every_tier(Lookup(&table, &line), "lookup");
-        assert_eq!(found, from_fn(|i| 255 - 13 * (i % 16) as u8));
+        let line: Line = from_fn(|i| (first + i as u8).wrapping_mul(37));
+        let (lines, lanes) = on_every_tier(Bytes(&line), "bytes");
+        let word = |lane: usize| u32::from_le_bytes(from_fn(|i| line[4 * lane + i]));
+        assert_eq!(lines[0], line.map(|byte| 255 - 13 * (byte >> 4)));
+        assert_eq!(lines[3], line.map(|byte| byte & 15 | (byte >> 5) << 4));
+        assert_eq!(lines[4], line.map(|byte| byte.wrapping_add(200)));
+        assert_eq!(lines[6], from_fn(|i| (word(i / 4) >> (28 + i % 4) & 1) as u8));
+        assert_eq!(lanes[2], from_fn(|lane| (word(lane) >> 30) as f32));
+        assert_eq!(lanes[5], from_fn(|lane| f32::from(line[4 * lane + 3] as i8)));
     }
 }
 
