@@ -10,6 +10,8 @@ mod k4;
 mod k6;
 mod low;
 
+use std::sync::atomic::{Ordering::SeqCst, compiler_fence};
+
 use plimsoll_formats::blocks::BlockType;
 
 use crate::simd::{LANES, Lanes, Line, Simd};
@@ -45,7 +47,7 @@ impl Tile {
         let q = &mut self.q[quads * i..][..quads];
         for part in 0..F::PARTS {
             for line in 0..F::RUN {
-                F::prefetch(s, part, line, ahead);
+                F::prefetch(s, line, ahead.wrapping_add(F::PART_BYTES * part));
                 let lines = F::lines(s, block, part, line);
                 for k in 0..F::SHARED {
                     s.store_line(lines[k], &mut q[(F::SHARED * part + k) * F::RUN + line]);
@@ -110,6 +112,8 @@ pub(crate) trait Format: 'static {
     const SHARED: usize;
     /// Parts of a block.
     const PARTS: usize = Self::VALUES / (4 * Self::RUN * Self::SHARED);
+    /// Bytes of a part of sixteen rows.
+    const PART_BYTES: usize = Self::BYTES / Self::PARTS;
 
     /// Line `i` of each run of a part, four values of each row; of four lines the first `SHARED` count.
     fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S>;
@@ -117,14 +121,20 @@ pub(crate) trait Format: 'static {
     /// Scale and offset of a group.
     fn terms<S: Simd>(s: S, block: &[u8], group: usize) -> Terms<S>;
 
-    /// Asks for the part at `ahead`, in as many calls as a run has lines: whoever reads one meanwhile does not wait.
+    /// Asks for a part's bytes from `ahead` on, a few with each of its `RUN` lines: asked for at once, they would wait.
     #[inline(always)]
-    fn prefetch<S: Simd>(s: S, part: usize, i: usize, ahead: *const u8) {
-        let bytes = Self::BYTES / Self::PARTS;
-        let (all, each) = (bytes.div_ceil(64), bytes / 64 / Self::RUN);
-        for line in each * i..if i + 1 < Self::RUN { each * (i + 1) } else { all } {
-            s.prefetch(ahead.wrapping_add(bytes * part + 64 * line));
+    fn prefetch<S: Simd>(s: S, i: usize, ahead: *const u8) {
+        let each = Self::PART_BYTES / 64 / Self::RUN;
+        for line in 0..each {
+            s.prefetch(ahead.wrapping_add(64 * (each * i + line)));
         }
+        if i + 1 == Self::RUN {
+            for line in each * Self::RUN..Self::PART_BYTES.div_ceil(64) {
+                s.prefetch(ahead.wrapping_add(64 * line));
+            }
+        }
+        // Keeps the compiler from asking for all at the end of what it unrolls.
+        compiler_fence(SeqCst);
     }
 }
 

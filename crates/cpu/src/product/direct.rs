@@ -3,9 +3,6 @@
 
 use super::*;
 
-/// Tiles that a panel is asked for ahead of its use: about as many bytes as arrive in the time that memory takes to answer.
-const AHEAD: usize = 2;
-
 impl<F: Format> Integer<'_, F> {
     /// Products with `N` columns, the panels' tiles in turn: memory is read at two places at once.
     #[inline(always)]
@@ -18,7 +15,7 @@ impl<F: Format> Integer<'_, F> {
                 if p >= self.count {
                     break;
                 }
-                let ahead = self.ahead(p, t + AHEAD);
+                let ahead = self.ahead(p, t + 1);
                 let sums = tile::<S, F, N>(s, Self::tile(self.panels[p], t), columns, ahead);
                 for n in 0..N {
                     totals[p][n] = s.fma(sums[n], s.splat(columns[n].scale), totals[p][n]);
@@ -64,31 +61,51 @@ fn part<S: Simd, F: Format, const N: usize>(
     ahead: *const u8,
     sums: &mut [S::F; N],
 ) {
-    let (quads, lines) = (F::GROUP / 4, F::SHARED * F::RUN);
-    let groups = lines / quads;
-    let (before, of_tile) = (groups * part, F::VALUES / F::GROUP * i);
+    let (quads, groups) = (F::GROUP / 4, 4 * F::SHARED * F::RUN / F::GROUP);
+    // The part's first group in the block and in the tile.
+    let of_block = groups * part;
+    let of_tile = F::VALUES / F::GROUP * i + of_block;
+    let ahead = ahead.wrapping_add(F::PART_BYTES * part);
     let mut dots = [[s.splat_i(0); N]; 8];
     for group in 0..groups {
         for n in 0..N {
-            dots[group][n] = s.splat_i(columns[n].start::<S, F>(of_tile + before + group));
+            dots[group][n] = s.splat_i(columns[n].start::<S, F>(of_tile + group));
         }
     }
-    for line in 0..F::RUN {
-        F::prefetch(s, part, line, ahead);
-        let weights = F::lines(s, block, part, line);
-        for k in 0..F::SHARED {
-            let quad = F::RUN * k + line;
-            for n in 0..N {
-                let a = s.quad(columns[n].q[quads * (of_tile + before) + quad]);
-                let dots = &mut dots[quad / quads][n];
-                *dots = dot::<S, F>(s, *dots, weights[k], a);
-            }
-        }
+    let first = quads * of_tile;
+    if F::RUN > quads {
+        lines::<S, F, N>(s, block, (part, 0, quads), (columns, first), ahead, &mut dots);
+        lines::<S, F, N>(s, block, (part, quads, F::RUN), (columns, first), ahead, &mut dots);
+    } else {
+        lines::<S, F, N>(s, block, (part, 0, F::RUN), (columns, first), ahead, &mut dots);
     }
     for group in 0..groups {
-        let terms = F::terms(s, block, before + group);
+        let terms = F::terms(s, block, of_block + group);
         for n in 0..N {
-            sums[n] = add::<S, F>(s, sums[n], dots[group][n], terms, &columns[n], of_tile + before + group);
+            sums[n] = add::<S, F>(s, sums[n], dots[group][n], terms, &columns[n], of_tile + group);
+        }
+    }
+}
+
+/// Adds lines of a part's runs, those of one group each.
+#[inline(always)]
+fn lines<S: Simd, F: Format, const N: usize>(
+    s: S,
+    block: &[u8],
+    (part, from, to): (usize, usize, usize),
+    (columns, first): (&[Column; N], usize),
+    ahead: *const u8,
+    dots: &mut [[S::I; N]; 8],
+) {
+    for line in from..to {
+        F::prefetch(s, line, ahead);
+        let weights = F::lines(s, block, part, line);
+        for k in 0..F::SHARED {
+            let dots = &mut dots[(F::RUN * k + from) / (F::GROUP / 4)];
+            for n in 0..N {
+                let a = s.quad(columns[n].q[first + F::RUN * k + line]);
+                dots[n] = dot::<S, F>(s, dots[n], weights[k], a);
+            }
         }
     }
 }
