@@ -13,9 +13,9 @@ use crate::memory::Memory;
 use crate::norm::SiluMul;
 use crate::options::Options;
 use crate::pool::Pool;
-use crate::product::{COLUMNS, FEW, ROWS, product};
+use crate::product::{COLUMNS, FEW, ROWS, bands, product};
 use crate::rope::{Append, Qkv};
-use crate::shared::{Chunks, Strips};
+use crate::shared::{Bands, Chunks, Split, Strips};
 use crate::simd::{Isa, LANES, Lanes};
 use crate::weights::{Linear, NormWeight, Weights};
 use crate::{KvType, NAME};
@@ -94,21 +94,22 @@ impl Cpu {
         let last = linears[linears.len() - 1];
         let used = linears.iter().map(|linear| ROWS * units(linear)).sum::<usize>();
         let used = used - ROWS * units(last) + last.matrix.rows;
-        self.pool.each(Strips::new(&mut out[..activations.rows * stride], stride, used, ROWS), |strip, mut out| {
-            let (mut unit, mut linear) = (strip, linears[0]);
+        let bounds = bands(activations, N);
+        let strips = Strips::new(&mut out[..activations.rows * stride], stride, used, ROWS);
+        let count = strips.parts();
+        self.pool.each(Bands::across(strips, &bounds), |part, mut out| {
+            let (mut unit, mut linear) = (part % count, linears[0]);
             for next in &linears[1..] {
                 if unit >= units(linear) {
                     (unit, linear) = (unit - units(linear), next);
                 }
             }
             let mut results: Results<N> = [[[0.0; LANES]; 2]; N];
-            for first in (0..activations.rows).step_by(N) {
-                let results = &mut results[..N.min(activations.rows - first)];
-                affine(isa, &model.memory, linear, unit, (activations, first), results);
-                for (i, results) in results.iter().enumerate() {
-                    let to = out.row(first + i);
-                    write(&results.as_flattened()[..to.len()], to);
-                }
+            let (first, end) = (bounds[part / count], bounds[part / count + 1]);
+            affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..end - first]);
+            for (i, results) in results.iter().enumerate().take(end - first) {
+                let to = out.row(i);
+                write(&results.as_flattened()[..to.len()], to);
             }
         });
     }
@@ -122,16 +123,17 @@ impl Cpu {
         h: &mut [f32],
     ) {
         let (isa, rows, inner) = (self.isa, activations.rows, gate.matrix.rows);
-        self.pool.each(Strips::new(&mut h[..rows * inner], inner, inner, ROWS), |unit, mut h| {
+        let bounds = bands(activations, N);
+        let strips = Strips::new(&mut h[..rows * inner], inner, inner, ROWS);
+        let count = strips.parts();
+        self.pool.each(Bands::across(strips, &bounds), |part, mut h| {
             let mut results: [Results<N>; 2] = [[[[0.0; LANES]; 2]; N]; 2];
-            for first in (0..rows).step_by(N) {
-                let count = N.min(rows - first);
-                for (linear, results) in [gate, up].into_iter().zip(&mut results) {
-                    affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..count]);
-                }
-                for (i, (gate, up)) in results[0].iter().zip(&results[1]).enumerate().take(count) {
-                    isa.run(SiluMul { gate, up, to: h.row(first + i) });
-                }
+            let (unit, first, end) = (part % count, bounds[part / count], bounds[part / count + 1]);
+            for (linear, results) in [gate, up].into_iter().zip(&mut results) {
+                affine(isa, &model.memory, linear, unit, (activations, first), &mut results[..end - first]);
+            }
+            for (i, (gate, up)) in results[0].iter().zip(&results[1]).enumerate().take(end - first) {
+                isa.run(SiluMul { gate, up, to: h.row(i) });
             }
         });
     }

@@ -113,6 +113,7 @@ unsafe impl<'a, T: Send> Split for Chunks<'a, T> {
 pub(crate) struct Bands<'a, T> {
     strips: Strips<'a, T>,
     bounds: &'a [usize],
+    across: bool,
 }
 
 impl<'a, T> Bands<'a, T> {
@@ -124,7 +125,12 @@ impl<'a, T> Bands<'a, T> {
         let ascending = bounds.windows(2).all(|pair| pair[0] < pair[1]);
         let inside = bounds.last().is_none_or(|last| *last <= strips.rows);
         assert!(ascending && inside, "bands at {bounds:?} of {} rows", strips.rows);
-        Self { strips, bounds }
+        Self { strips, bounds, across: false }
+    }
+
+    /// The same with the parts in order of bands, then strips.
+    pub(crate) fn across(strips: Strips<'a, T>, bounds: &'a [usize]) -> Self {
+        Self { across: true, ..Self::new(strips, bounds) }
     }
 
     fn bands(&self) -> usize {
@@ -141,11 +147,14 @@ unsafe impl<'a, T: Send> Split for Bands<'a, T> {
     }
 
     unsafe fn part(&self, i: usize) -> Strip<'a, T> {
-        let band = i % self.bands();
+        let (strip, band) = match self.across {
+            true => (i % self.strips.parts(), i / self.strips.parts()),
+            false => (i / self.bands(), i % self.bands()),
+        };
         let (first, end) = (self.bounds[band], self.bounds[band + 1]);
         // SAFETY: the strip exists for `i < parts()`, and so does its row `first`, which is less than `end`.
         unsafe {
-            let strip = self.strips.part(i / self.bands());
+            let strip = self.strips.part(strip);
             Strip { data: strip.data.add(first * strip.stride), rows: end - first, ..strip }
         }
     }

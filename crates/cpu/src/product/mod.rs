@@ -18,10 +18,24 @@ use crate::simd::{Isa, Kernel, LANES, Lanes, Simd};
 
 /// Rows of a unit of work.
 pub(crate) const ROWS: usize = 2 * LANES;
-/// Columns of a unit's results: what stays in the second-level cache beside the activations.
-pub(crate) const COLUMNS: usize = 128;
+/// Columns of a unit's results: what stays in the first-level cache beside the tiles.
+pub(crate) const COLUMNS: usize = 120;
+/// Bytes of activations that all units multiply before the next ones: what stays in the second-level cache beside the weights.
+const CACHED: usize = 1 << 20;
 /// Columns of a small step: its products wait for memory, not for arithmetic.
 pub(crate) const FEW: usize = 8;
+
+/// Bounds of the bands of columns that all units multiply one after the other, each at most `most` columns: even, and small enough
+/// to stay in the cache.
+pub(crate) fn bands(activations: &Activations, most: usize) -> Vec<usize> {
+    // What kernels keep in registers together is a divisor of this.
+    const STEP: usize = 12;
+    let cached = CACHED / (activations.width.div_ceil(TILE) * size_of::<Column>());
+    let most = most.min((cached / STEP * STEP).max(STEP));
+    let rows = activations.rows;
+    let step = rows.div_ceil(rows.div_ceil(most).max(1)).next_multiple_of(STEP).clamp(1, most);
+    (0..rows).step_by(step).chain([rows]).collect()
+}
 
 /// `out[column] = W[32 unit..][..32] a[first + column]` for the columns of `out`. Rows beyond the matrix come out as 0.
 pub(crate) fn product(
