@@ -3,7 +3,7 @@
 use crate::format::TILE;
 use crate::pool::Pool;
 use crate::shared::{Chunks, Strip, Strips};
-use crate::simd::{Isa, Kernel, LANES, Lanes, Simd, max_lanes, sum_lanes};
+use crate::simd::{Isa, Kernel, LANES, Lanes, Line, Simd, max_lanes, sum_lanes};
 
 /// How activations are rounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,28 +52,40 @@ impl Column {
         let lanes = values.as_chunks::<LANES>().0;
         let whole = largest(s, lanes) / 127.0;
         self.scale = if rounding == Rounding::Tile { whole } else { 1.0 };
-        for (i, pair) in lanes.chunks_exact(2).enumerate() {
-            let scale = if rounding == Rounding::Tile { whole } else { largest(s, pair) / 127.0 };
-            self.group[i] = if rounding == Rounding::Tile { 1.0 } else { scale };
-            let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-            let sums = [self.store(s, 2 * i, &pair[0], inverse), self.store(s, 2 * i + 1, &pair[1], inverse)];
-            let sum = sums[0] + sums[1];
-            (self.start32[i], self.sum32[i]) = (-128 * sum, sum as f32 * self.group[i]);
-            for (half, sum) in sums.into_iter().enumerate() {
-                (self.start16[2 * i + half], self.sum16[2 * i + half]) = (-32 * sum, sum as f32 * self.group[i]);
+        for (i, lanes) in lanes.chunks(4).enumerate() {
+            let mut line = [0_i8; 64];
+            for (j, pair) in lanes.chunks_exact(2).enumerate() {
+                let scale = if rounding == Rounding::Tile { whole } else { largest(s, pair) / 127.0 };
+                self.group[2 * i + j] = if rounding == Rounding::Tile { 1.0 } else { scale };
+                let inverse = s.splat(if scale > 0.0 { 1.0 / scale } else { 0.0 });
+                let bytes = &mut line.as_chunks_mut().0[2 * j..];
+                s.store_bytes(s.to_i(s.mul(s.load(&pair[0]), inverse)), &mut bytes[0]);
+                s.store_bytes(s.to_i(s.mul(s.load(&pair[1]), inverse)), &mut bytes[1]);
             }
+            let line = line.map(|byte| byte as u8);
+            for (q, bytes) in self.q[LANES * i..].iter_mut().zip(line.as_chunks().0) {
+                *q = i32::from_le_bytes(*bytes);
+            }
+            self.sum(s, i, &line);
         }
     }
 
-    /// Stores sixteen rounded values and returns their sum.
+    /// Sums of the 64 values of a line.
     #[inline(always)]
-    fn store<S: Simd>(&mut self, s: S, i: usize, values: &Lanes, inverse: f32) -> i32 {
-        let mut bytes = [0; LANES];
-        s.store_bytes(s.to_i(s.mul(s.load(values), s.splat(inverse))), &mut bytes);
-        for (q, bytes) in self.q[4 * i..].iter_mut().zip(bytes.as_chunks().0) {
-            *q = i32::from_le_bytes(bytes.map(|byte: i8| byte as u8));
+    fn sum<S: Simd>(&mut self, s: S, i: usize, line: &Line) {
+        let mut quads = [0.0; LANES];
+        s.store(s.to_f(s.dot4(s.splat_i(0), s.line(&[1; 64]), s.line(line))), &mut quads);
+        for j in 0..2 {
+            let group = self.group[2 * i + j];
+            let [a, b] = [0, 1].map(|half| {
+                let at = 8 * j + 4 * half;
+                (quads[at] + quads[at + 1]) + (quads[at + 2] + quads[at + 3])
+            });
+            (self.start32[2 * i + j], self.sum32[2 * i + j]) = (-128 * (a + b) as i32, (a + b) * group);
+            for (half, sum) in [a, b].into_iter().enumerate() {
+                (self.start16[4 * i + 2 * j + half], self.sum16[4 * i + 2 * j + half]) = (-32 * sum as i32, sum * group);
+            }
         }
-        bytes.iter().map(|byte| i32::from(*byte)).sum()
     }
 }
 
@@ -132,13 +144,13 @@ impl Activations {
         }
     }
 
-    /// Fills all rows: `write` gives the values of one, which are stored in every one of `roundings`.
-    pub(crate) fn fill(
+    /// Fills all rows in every one of `roundings`: `values` says where those of one are, or writes them.
+    pub(crate) fn fill<'a>(
         &mut self,
         isa: Isa,
         pool: &Pool,
         roundings: &[Rounding],
-        write: impl Fn(usize, &mut [f32]) + Sync,
+        values: impl Fn(usize, &mut [f32]) -> Option<&'a [f32]> + Sync,
     ) {
         let Self { int: [tile, block], float, rows, width } = self;
         let (rows, width) = (*rows, *width);
@@ -148,8 +160,13 @@ impl Activations {
             roundings.contains(&Rounding::Tile).then(|| Strips::new(&mut tile[..len], rows, rows, 1)),
             roundings.contains(&Rounding::Block).then(|| Strips::new(&mut block[..len], rows, rows, 1)),
         );
-        pool.each(parts, |row, (values, tile, block)| {
-            write(row, values);
+        let floats = roundings.contains(&Rounding::None);
+        pool.each(parts, |row, (to, tile, block)| {
+            let found = values(row, to);
+            if let Some(found) = found.filter(|_| floats) {
+                to.copy_from_slice(found);
+            }
+            let values = found.unwrap_or(to);
             for (strip, rounding) in [(tile, Rounding::Tile), (block, Rounding::Block)] {
                 if let Some(strip) = strip {
                     isa.run(RoundRow { values, strip, rounding });

@@ -53,18 +53,18 @@ impl Cpu {
         Ok(Self { isa, kv: options.kv, pool, scratch: RefCell::default() })
     }
 
-    /// Fills the activations for matrices that read the same rows; `write` gives a row.
-    fn activate(
+    /// Fills the activations for matrices that read the same rows; `values` says where a row is, or writes it.
+    fn activate<'a>(
         &self,
         activations: &mut Activations,
         readers: &[&Linear],
         rows: usize,
-        write: impl Fn(usize, &mut [f32]) + Sync,
+        values: impl Fn(usize, &mut [f32]) -> Option<&'a [f32]> + Sync,
     ) {
         let mut roundings: Vec<Rounding> = readers.iter().map(|linear| linear.matrix.rounding()).collect();
         roundings.dedup();
         activations.resize(rows, readers[0].matrix.width, &roundings);
-        activations.fill(self.isa, &self.pool, &roundings, write);
+        activations.fill(self.isa, &self.pool, &roundings, values);
     }
 
     /// Products with all rows of the activations, a strip of 32 results at a time: `write(results, to)`.
@@ -224,6 +224,7 @@ impl Backend for Cpu {
         let qkv = weights.qkv.each_ref();
         self.activate(activations, &qkv, batch.tokens.len(), |row, to| {
             weights.mixer_norm.apply(isa, &x[row * width..][..width], to);
+            None
         });
         let starts = [0, padded(qkv[0]), padded(qkv[0]) + padded(qkv[1])];
         let stride = starts[2] + padded(qkv[2]);
@@ -271,7 +272,7 @@ impl Backend for Cpu {
         };
         let Scratch { activations, wide, .. } = &mut *self.scratch.borrow_mut();
         let (rows, from, width) = (batch.tokens.len(), linear.matrix.width, model.decoder.width);
-        self.activate(activations, &[linear], rows, |row, to| to.copy_from_slice(&y[row * from..][..from]));
+        self.activate(activations, &[linear], rows, |row, _| Some(&y[row * from..][..from]));
         let Some(norm) = post_norm else {
             self.products(model, &[linear], activations, (x, width), add);
             return Ok(());
@@ -300,6 +301,7 @@ impl Backend for Cpu {
         let activations = &mut self.scratch.borrow_mut().activations;
         self.activate(activations, &[gate, up], rows, |row, to| {
             weights.mlp_norm.apply(isa, &x[row * width..][..width], to);
+            None
         });
         match rows {
             ..=FEW => self.gated::<FEW>(model, [gate, up], activations, h),
@@ -317,6 +319,7 @@ impl Backend for Cpu {
         }
         self.activate(activations, &[model.head()], batch.outputs.len(), |row, to| {
             model.norm.apply(isa, &x[batch.outputs[row] as usize * width..][..width], to);
+            None
         });
         self.products(model, &[model.head()], activations, (out, vocab), |from, to| {
             for (to, logit) in to.iter_mut().zip(from) {

@@ -51,6 +51,7 @@ fn activations(isa: Isa, matrix: &Matrix, rows: usize) -> (Activations, Vec<f32>
     activations.resize(rows, matrix.width, &[rounding]);
     activations.fill(isa, &Pool::new(1, &[]).unwrap(), &[rounding], |row, to| {
         to.copy_from_slice(&values[row * matrix.width..][..matrix.width]);
+        None
     });
     if rounding != Rounding::None {
         let columns = activations.columns(rounding == Rounding::Block);
@@ -139,7 +140,7 @@ fn values_that_are_no_numbers_are_not_rounded_away() {
             let mut activations = Activations::default();
             activations.resize(1, TILE, &[rounding]);
             let pool = Pool::new(1, &[]).unwrap();
-            activations.fill(isa, &pool, &[rounding], |_, to| to.copy_from_slice(&values));
+            activations.fill(isa, &pool, &[rounding], |_, _| Some(&values));
             let column = &activations.columns(rounding == Rounding::Block)[0];
             assert!((column.scale * column.group[77 / 32]).is_nan(), "{bad}, {rounding:?}");
         }
