@@ -83,7 +83,8 @@ impl Column {
             });
             (self.start32[2 * i + j], self.sum32[2 * i + j]) = (-128 * (a + b) as i32, (a + b) * group);
             for (half, sum) in [a, b].into_iter().enumerate() {
-                (self.start16[4 * i + 2 * j + half], self.sum16[4 * i + 2 * j + half]) = (-32 * sum as i32, sum * group);
+                (self.start16[4 * i + 2 * j + half], self.sum16[4 * i + 2 * j + half]) =
+                    (-32 * sum as i32, sum * group);
             }
         }
     }
