@@ -9,6 +9,7 @@ use plimsoll::{RECIPES, Recipe};
 use serde_json::Value;
 
 use crate::commands::BenchArgs;
+use crate::cpu::CpuArgs;
 use crate::exit;
 use crate::sampling::SamplingArgs;
 
@@ -95,6 +96,8 @@ pub(crate) struct RunArgs {
     pub(crate) vars: Vec<(String, Value)>,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) cpu: CpuArgs,
 }
 
 /// Print how probable a model finds a text: log-likelihood, perplexity, bits per byte
@@ -114,6 +117,8 @@ pub(crate) struct ScoreArgs {
     /// With --json: the N most probable tokens at every position
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) top: usize,
+    #[command(flatten)]
+    pub(crate) cpu: CpuArgs,
 }
 
 /// Print the token ids of a text, or with --decode the text of token ids

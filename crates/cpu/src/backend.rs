@@ -41,13 +41,9 @@ type Results<const N: usize> = [[Lanes; 2]; N];
 
 impl Cpu {
     /// # Errors
-    /// [`Error::Unsupported`] for a tier that this processor lacks; [`Error::Device`] if the system gives no thread.
+    /// [`Error::Unsupported`] for a tier or a core that this machine lacks; [`Error::Device`] if the system gives no thread.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        let tier = options.tier();
-        let isa = tier.isa().ok_or_else(|| Error::Unsupported {
-            backend: NAME,
-            what: format!("the {tier} instruction set on this processor"),
-        })?;
+        let isa = options.isa()?;
         let pool = Pool::new(options.threads(), &options.cores);
         let pool = pool.map_err(|e| Error::Device { backend: NAME, reason: format!("starting threads: {e}") })?;
         Ok(Self { isa, kv: options.kv, pool, scratch: RefCell::default() })
@@ -200,6 +196,7 @@ impl Backend for Cpu {
     }
 
     fn embed(&self, model: &Weights, batch: &Batch, x: &mut Vec<f32>) -> Result<(), Error> {
+        self.pool.pin_caller();
         let (isa, matrix, scale) = (self.isa, &model.embedding.matrix, model.decoder.embedding_scale);
         let x = Chunks::new(&mut x[..batch.tokens.len() * matrix.width], matrix.width);
         self.pool.each(x, |row, x| {

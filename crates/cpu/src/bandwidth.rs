@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use memmap2::MmapMut;
 
+use crate::affinity::pin;
 use crate::simd::{Kernel, Simd, Tier};
 
 /// Places that a thread reads at in turn. One stream leaves a fifth of what a core can get to the prefetcher.
@@ -23,6 +24,7 @@ const LINE: usize = 512;
 pub struct ReadProbe {
     region: MmapMut,
     threads: usize,
+    cores: Vec<usize>,
 }
 
 impl ReadProbe {
@@ -46,7 +48,13 @@ impl ReadProbe {
         #[cfg(target_os = "linux")]
         let _ = region.advise(memmap2::Advice::HugePage);
         region.fill(1);
-        Ok(Self { region, threads })
+        Ok(Self { region, threads, cores: Vec::new() })
+    }
+
+    /// Pins its threads to cores, in turn, as [`Options::cores`](crate::Options::cores) does: threads inherit the core of
+    /// a pinned one that starts them.
+    pub fn on(self, cores: &[usize]) -> Self {
+        Self { cores: cores.to_vec(), ..self }
     }
 
     /// Reads all of it once, and returns bytes per second from the first thread's start to the last one's end.
@@ -61,8 +69,11 @@ impl ReadProbe {
         thread::scope(|scope| {
             // Not a barrier: a thread that cannot be had would leave the others waiting for it.
             let closed = gate.write();
-            for (share, span) in self.region.chunks_exact(self.region.len() / self.threads).zip(&mut spans) {
+            let shares = self.region.chunks_exact(self.region.len() / self.threads);
+            for (i, (share, span)) in shares.zip(&mut spans).enumerate() {
+                let core = self.cores.get(i % self.cores.len().max(1)).copied();
                 thread::Builder::new().spawn_scoped(scope, move || {
+                    core.into_iter().for_each(pin);
                     drop(gate.read());
                     let start = Instant::now();
                     black_box(isa.map(|isa| isa.run(Sum(share))));

@@ -17,6 +17,25 @@ pub enum KvType {
     Q8,
 }
 
+impl KvType {
+    /// All of them, largest first.
+    pub const ALL: [KvType; 3] = [KvType::F32, KvType::F16, KvType::Q8];
+
+    /// The one of that name.
+    pub fn by_name(name: &str) -> Option<KvType> {
+        Self::ALL.into_iter().find(|kv| kv.name() == name)
+    }
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            KvType::F32 => "f32",
+            KvType::F16 => "f16",
+            KvType::Q8 => "q8",
+        }
+    }
+}
+
 /// Where a layer's keys and values lie, in lines of sixteen numbers.
 ///
 /// All blocks of a head lie together. A block is tiles of keys, `[tile, head_dim, 16 positions]`, so that sixteen scores are

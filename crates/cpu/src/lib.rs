@@ -1,6 +1,7 @@
 //! The CPU backend: quantized kernels on SIMD registers, one source for every instruction set.
 
 mod activations;
+mod affinity;
 mod attention;
 mod backend;
 mod bandwidth;

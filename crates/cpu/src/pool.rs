@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use crate::affinity::pin;
 use crate::shared::Split;
 
 /// How long a thread looks for work before it sleeps.
@@ -87,14 +88,19 @@ impl Pool {
         self.workers.len() + 1
     }
 
+    /// Keeps the calling thread on the first core, if it is the first to call this: the one that runs the steps, and not the
+    /// one that loads, which is the application's.
+    pub(crate) fn pin_caller(&self) {
+        if !self.pinned.replace(true) {
+            self.core(0).into_iter().for_each(pin);
+        }
+    }
+
     /// Calls `run` once for every unit, on all threads, and returns when all are done.
     ///
     /// # Panics
     /// If a unit does.
     pub(crate) fn run(&self, units: usize, run: &(dyn Fn(usize) + Sync)) {
-        if !self.pinned.replace(true) {
-            self.core(0).into_iter().for_each(pin);
-        }
         if units < 2 || self.workers.is_empty() {
             (0..units).for_each(run);
             return;
@@ -250,21 +256,6 @@ fn wait(done: impl Fn() -> bool, sleep: impl Fn()) {
     while !done() {
         sleep();
     }
-}
-
-/// Keeps the calling thread on one core, where the system lets it.
-fn pin(core: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        let mut set = rustix::thread::CpuSet::new();
-        if core < rustix::thread::CpuSet::MAX_CPU {
-            set.set(core);
-            // Pinning is a wish: a core outside the process's set is refused, and the thread runs where it may.
-            let _ = rustix::thread::sched_setaffinity(None, &set);
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = core;
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use plimsoll_cpu::Cpu;
 use plimsoll_engine::bench::{Bench, Work};
 use plimsoll_engine::{Local, Opened, Progress, Scores};
 
-use crate::{Result, Settings};
+use crate::{CpuOptions, Result, Settings};
 
 /// A device and the backend that drives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl Device {
         }
     }
 
-    /// Threads that a model here computes with under these settings; none where the backend decides for itself.
-    pub fn threads(self, settings: &Settings) -> Option<usize> {
-        (self.pick().0 == Device::Cpu).then(|| settings.cpu.threads())
+    /// What of [`Settings::cpu`] holds for a model here; none where the backend decides for itself.
+    pub fn cpu(self, settings: &Settings) -> Option<&CpuOptions> {
+        (self.pick().0 == Device::Cpu).then_some(&settings.cpu)
     }
 }
 

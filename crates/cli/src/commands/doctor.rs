@@ -1,6 +1,6 @@
 //! `plimsoll doctor`: what this machine offers, and what that means here.
 
-use plimsoll::Device;
+use plimsoll::{Device, Tier};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -20,6 +20,7 @@ pub(crate) fn run(global: &Global) -> Result<()> {
         return output::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
             "machine": machine,
+            "tiers": Tier::here().map(Tier::name).collect::<Vec<_>>(),
             "devices": devices,
             "pick": { "device": device.name(), "why": why },
             "lock": lock,
@@ -32,6 +33,7 @@ pub(crate) fn run(global: &Global) -> Result<()> {
     output::line(&format!("plimsoll  {}", env!("CARGO_PKG_VERSION")))?;
     output::line(&format!("machine   {} {}, {} cores", machine.os, machine.arch, machine.cores))?;
     output::line(&format!("features  {}", machine.features.join(" ")))?;
+    output::line(&format!("tiers     {}", Tier::here().map(Tier::name).collect::<Vec<_>>().join(" ")))?;
     output::line(&format!("memory    {memory}"))?;
     let state = |device: &Device| problem(*device).map_or("usable".into(), |problem| format!("not usable: {problem}"));
     Device::ALL

@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use plimsoll::{Generate, Opened, Request, Settings};
+use plimsoll::{Generate, Opened, Request};
 
 use crate::answer::{Answer, Sink, answer};
 use crate::args::{Global, RunArgs};
@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<()> {
 fn load(global: &Global, args: &RunArgs) -> Result<Arc<dyn Generate>> {
     let verified = open_model(global, &args.model)?;
     let bar = Bytes::new("loading");
-    Ok(Settings::default().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
+    Ok(args.cpu.settings().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
 }
 
 fn request(args: &RunArgs) -> Result<Request> {

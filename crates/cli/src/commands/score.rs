@@ -1,7 +1,7 @@
 //! `plimsoll score`.
 
 use plimsoll::text::Special;
-use plimsoll::{Opened, Scores, Settings};
+use plimsoll::{Opened, Scores};
 use serde_json::json;
 
 use crate::args::{Global, ScoreArgs};
@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &ScoreArgs) -> Result<()> {
         }
     };
     let bar = Bytes::new("loading");
-    let scores = Settings::default().score(&opened, &[ids], args.top, &|done, total| bar.set(done, total))?;
+    let scores = args.cpu.settings().score(&opened, &[ids], args.top, &|done, total| bar.set(done, total))?;
     drop(bar);
     let scores = scores.first().ok_or_else(|| Failure::new(Exit::Failure, "the model returned no scores"))?;
     let summary = Summary::new(scores, bytes);

@@ -5,6 +5,7 @@ mod bench;
 mod broken;
 mod fixture;
 mod lock;
+mod processor;
 mod quantize;
 mod text;
 mod usage;

@@ -41,7 +41,12 @@ impl Tier {
 
     /// The fastest tier of this processor.
     pub fn best() -> Tier {
-        Self::ALL.iter().copied().find(|tier| tier.available()).unwrap_or(Tier::Scalar)
+        Self::here().next().unwrap_or(Tier::Scalar)
+    }
+
+    /// The tiers of this processor, fastest first.
+    pub fn here() -> impl Iterator<Item = Tier> {
+        Self::ALL.iter().copied().filter(|tier| tier.available())
     }
 
     /// The tier of that name.

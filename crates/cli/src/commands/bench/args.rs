@@ -1,10 +1,10 @@
 //! Options of `plimsoll bench`.
 
 use clap::Args;
-use clap::builder::RangedU64ValueParser;
 use plimsoll::bench::Work;
 
 use crate::args::ModelArgs;
+use crate::cpu::{CpuArgs, at_most};
 
 /// Time a model's steps: tokens per second of prompts and answers, and the share of the memory's bandwidth
 ///
@@ -33,19 +33,14 @@ pub(crate) struct BenchArgs {
     /// Tokens of a prompt in a step at most
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub(crate) chunk: usize,
-    /// Threads [default: what the backend thinks best]
-    #[arg(short, long, value_name = "N", value_parser = at_most(1024))]
-    pub(crate) threads: Option<usize>,
     /// Repetitions, of which the median counts
     #[arg(long, value_name = "N", default_value = "5", value_parser = at_most(100_000))]
     pub(crate) reps: usize,
     /// Do not read memory in between
     #[arg(long)]
     pub(crate) no_bandwidth: bool,
-}
-
-fn at_most(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
+    #[command(flatten)]
+    pub(crate) cpu: CpuArgs,
 }
 
 impl BenchArgs {
@@ -77,7 +72,7 @@ mod tests {
     fn the_form_that_scripts_rely_on() {
         let line = "plimsoll bench --unlocked m -p 512 -n 64 -d 0 --threads 2 --reps 5 --json";
         let (args, default) = (parse(line), parse("plimsoll bench"));
-        assert_eq!((args.threads, args.reps, default.threads, default.reps), (Some(2), 5, None, 5));
+        assert_eq!((args.cpu.threads, args.reps, default.cpu.threads, default.reps), (Some(2), 5, None, 5));
         assert_eq!(args.works(), [Work::prefill(512, 0), Work::decode(64, 0, 1)]);
         assert_eq!(args.works(), default.works());
     }

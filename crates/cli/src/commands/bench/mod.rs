@@ -6,7 +6,7 @@ mod report;
 use std::time::Instant;
 
 use plimsoll::bench::{Bench, ReadProbe, Work};
-use plimsoll::{Opened, Settings};
+use plimsoll::{CpuOptions, Opened, Settings};
 
 pub(crate) use args::BenchArgs;
 
@@ -33,12 +33,13 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     }
     // Before the probe allocates; what is timed has all been done once and takes no more from here on.
     let peak_rss = peak_rss();
-    let threads = settings.device.threads(&settings);
-    let readers = (!args.no_bandwidth).then(|| threads.or(args.threads).unwrap_or(machine.cores));
+    let cpu = settings.device.cpu(&settings);
+    let readers = (!args.no_bandwidth).then(|| cpu.map_or(machine.cores, CpuOptions::threads));
     let probe = readers.map(|threads| ReadProbe::new(threads, ReadProbe::BYTES).map_err(memory)).transpose()?;
+    let probe = probe.map(|probe| probe.on(&settings.cpu.cores));
     let rows = measure(&mut bench, &works, args.reps, probe.as_ref())?;
     let (device, _) = settings.device.pick();
-    let report = Report { bench: &bench, file_bytes, load_s, peak_rss, device, threads, readers, rows };
+    let report = Report { bench: &bench, file_bytes, load_s, peak_rss, device, cpu, readers, rows };
     if global.json {
         return report.json().iter().try_for_each(output::json);
     }
@@ -47,14 +48,9 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
 
 /// The cache may take what memory there is.
 fn settings(args: &BenchArgs, machine: &Machine) -> Settings {
-    let mut settings = Settings::default();
-    settings.cpu.threads = args.threads;
+    let mut settings = args.cpu.settings();
     settings.options.prefill_chunk = args.chunk;
     settings.kv_bytes = machine.memory.as_ref().map(|memory| memory.available);
-    if let (Some(threads), None) = (args.threads, settings.device.threads(&settings)) {
-        let device = settings.device.pick().0.name();
-        output::note(&format!("warning: --threads {threads}: the backend on {device} decides for itself"));
-    }
     settings
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use plimsoll::Device;
 use plimsoll::bench::{Bench, Phase, Spread, Work};
+use plimsoll::{CpuOptions, Device};
 use serde_json::{Value, json};
 
 use crate::output;
@@ -16,8 +16,8 @@ pub(super) struct Report<'a> {
     /// In bytes.
     pub(super) peak_rss: Option<u64>,
     pub(super) device: Device,
-    /// Those of the model; none where the backend decides for itself.
-    pub(super) threads: Option<usize>,
+    /// None where the backend decides for itself.
+    pub(super) cpu: Option<&'a CpuOptions>,
     /// Threads that read memory; none where it was not read.
     pub(super) readers: Option<usize>,
     pub(super) rows: Vec<Row>,
@@ -89,7 +89,10 @@ impl Report<'_> {
             "decode_bandwidth_share": first(Phase::Decode).and_then(|row| row.share(step_bytes)),
             "peak_rss_bytes": self.peak_rss,
             "load_s": self.load_s,
-            "threads": self.threads,
+            "threads": self.cpu.map(CpuOptions::threads),
+            "cores": self.cpu.map(|cpu| &cpu.cores),
+            "tier": self.cpu.map(|cpu| cpu.tier().name()),
+            "kv": self.cpu.map(|cpu| cpu.kv.name()),
             "read_threads": self.readers,
             "reps": self.rows.first().map(|row| row.tok_s.len()),
             "model": info.name,
@@ -105,7 +108,10 @@ impl Report<'_> {
 
     pub(super) fn text(&self) -> String {
         let info = self.bench.info();
-        let threads = self.threads.map_or("threads as it likes".into(), |threads| output::count(threads, "thread"));
+        let options = self.cpu.map_or("threads as it likes".into(), |cpu| {
+            let (threads, tier, kv) = (output::count(cpu.threads(), "thread"), cpu.tier(), cpu.kv.name());
+            format!("{threads}, {tier}, {kv} cache")
+        });
         let memory = self.peak_rss.map_or("unknown".into(), output::size);
         let bandwidth = self.read().zip(self.readers).map_or("not read".into(), |(spread, readers)| {
             let [median, min, max] = [spread.median, spread.min, spread.max].map(|rate| rate / 1e9);
@@ -113,7 +119,7 @@ impl Report<'_> {
         });
         let mut text = format!("model      {} ({}), {}\n", info.name, info.family, output::size(self.file_bytes));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "backend    {} on {}, {threads}", info.backend, self.device.name());
+        let _ = writeln!(text, "backend    {} on {}, {options}", info.backend, self.device.name());
         let _ = writeln!(text, "memory     {memory} at the peak, loaded in {:.2} s", self.load_s);
         let _ = writeln!(text, "bandwidth  {bandwidth}");
         text += "\n         tokens   depth sequences     tok/s       min       max bandwidth\n";
