@@ -40,6 +40,11 @@ pub trait Backend: Send + Sized + 'static {
     /// Name in messages.
     fn name(&self) -> &'static str;
 
+    /// Threads of this machine that may prepare weights for [`load`](Self::load).
+    fn threads(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
     /// Packs the weights; what cannot be run is refused here.
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self::Model, Error>;
 

@@ -9,7 +9,7 @@ use plimsoll::{RECIPES, Recipe};
 use serde_json::Value;
 
 use crate::commands::BenchArgs;
-use crate::cpu::CpuArgs;
+use crate::cpu::{CpuArgs, at_most};
 use crate::exit;
 use crate::sampling::SamplingArgs;
 
@@ -195,6 +195,9 @@ pub(crate) struct QuantizeArgs {
     /// Replace a file that is there
     #[arg(long)]
     pub(crate) force: bool,
+    /// Threads that quantize [default: one for each core]
+    #[arg(short, long, value_name = "N", value_parser = at_most(1024))]
+    pub(crate) threads: Option<usize>,
 }
 
 fn recipe(name: &str) -> Result<&'static Recipe, String> {

@@ -175,6 +175,10 @@ impl Backend for Cpu {
         NAME
     }
 
+    fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Weights, Error> {
         Weights::load(decoder, source, &self.pool)
     }
@@ -192,11 +196,11 @@ impl Backend for Cpu {
     }
 
     fn upload(&self, model: &Weights, plan: &Plan, cache: CacheShape) -> Result<Batch, Error> {
+        self.pool.pin_caller();
         Ok(Batch::new(plan, cache, &model.ropes))
     }
 
     fn embed(&self, model: &Weights, batch: &Batch, x: &mut Vec<f32>) -> Result<(), Error> {
-        self.pool.pin_caller();
         let (isa, matrix, scale) = (self.isa, &model.embedding.matrix, model.decoder.embedding_scale);
         let x = Chunks::new(&mut x[..batch.tokens.len() * matrix.width], matrix.width);
         self.pool.each(x, |row, x| {

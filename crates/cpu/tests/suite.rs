@@ -1,5 +1,6 @@
 //! The conformance suite on every tier of this machine.
 
+use plimsoll_backend::Backend;
 use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
 use plimsoll_cpu::{Cpu, KvType, Options, Tier};
 
@@ -39,4 +40,12 @@ fn ops_match_their_definitions() {
 #[test]
 fn logits_do_not_depend_on_the_batch() {
     each(check_batches);
+}
+
+/// As many as compute, and not one for each core.
+#[test]
+fn weights_are_prepared_on_its_threads() {
+    let mut options = Options::default();
+    options.threads = Some(37);
+    assert_eq!(Cpu::new(&options).unwrap().threads(), 37);
 }

@@ -38,7 +38,7 @@ struct Stored {
 
 impl Opened {
     /// Writes the model as a GGUF file with the same configuration, tokenizer, templates and defaults, its weights
-    /// quantized by `recipe`. Memory holds one tensor at a time.
+    /// quantized by `recipe` on as many `threads`. Memory holds one tensor at a time.
     ///
     /// # Errors
     /// What GGUF cannot say of this model; weights that are quantized already; a result that is not the one of the lock,
@@ -46,13 +46,14 @@ impl Opened {
     pub fn export(
         &self,
         recipe: &'static Recipe,
+        threads: usize,
         file: &str,
         mut out: impl Write,
         progress: Progress<'_>,
     ) -> Result<Exported, Error> {
         let checkpoint = self.checkpoint();
         let counted = Counted::new(checkpoint, progress);
-        let quantized = Quantized::new(checkpoint, &counted, recipe)?;
+        let quantized = Quantized::new(checkpoint, &counted, recipe, threads)?;
         let (stored, more) = (self.stored(&quantized)?, self.more_tensors()?);
         let mut writer = gguf::Writer::new();
         self.write_keys(recipe, &mut writer)?;

@@ -1,6 +1,7 @@
 //! A model's files, opened and understood, not yet loaded.
 
 use std::cell::Cell;
+use std::thread::available_parallelism;
 
 use plimsoll_backend::{Backend, Model, TensorSource};
 use plimsoll_formats::{NamedFile, Recipe, TensorView, Weights};
@@ -83,7 +84,7 @@ impl Opened {
     }
 
     /// What the lock records of it besides its files. For a model that is quantized while it is loaded all weights are
-    /// read, of which `progress` is told.
+    /// read and quantized, on every core; `progress` is told.
     ///
     /// # Errors
     /// A probe text that cannot be tokenized; weights that cannot be quantized.
@@ -114,7 +115,8 @@ impl Opened {
     fn load(&self, progress: Progress<'_>) -> Result<Option<Load>, Error> {
         let Some((recipe, name)) = self.recipe.zip(self.verified.quantize()) else { return Ok(None) };
         let counted = Counted::new(&self.checkpoint, progress);
-        let result = Quantized::new(&self.checkpoint, &counted, recipe)?.result()?;
+        let threads = available_parallelism().map_or(1, usize::from);
+        let result = Quantized::new(&self.checkpoint, &counted, recipe, threads)?.result()?;
         Ok(Some(Load { recipe: RecipeId { name, version: recipe.version }, result }))
     }
 
@@ -196,7 +198,7 @@ impl Opened {
         let model = match self.recipe {
             None => Model::load(backend, decoder, &source)?,
             Some(recipe) => {
-                let quantized = Quantized::new(&self.checkpoint, &source, recipe)?;
+                let quantized = Quantized::new(&self.checkpoint, &source, recipe, backend.threads())?;
                 let model = Model::load(backend, decoder, &quantized)?;
                 self.verified.check_result(quantized.result()?)?;
                 model

@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::thread::available_parallelism;
 
 use plimsoll_backend::TensorSource;
 use plimsoll_formats::{Recipe, TensorView, quantize};
@@ -14,7 +12,7 @@ use crate::Checkpoint;
 
 type Error = plimsoll_formats::Error;
 
-/// Gives every tensor in the blocks of a recipe. One tensor at a time is made, on all threads, and none is kept.
+/// Gives every tensor in the blocks of a recipe. One tensor at a time is made, and none is kept.
 pub(crate) struct Quantized<'a> {
     checkpoint: &'a Checkpoint,
     /// The checkpoint, or what counts its bytes.
@@ -32,6 +30,7 @@ impl<'a> Quantized<'a> {
         checkpoint: &'a Checkpoint,
         source: &'a dyn TensorSource,
         recipe: &'static Recipe,
+        threads: usize,
     ) -> Result<Self, Error> {
         for (id, _) in checkpoint.decoder().tensors() {
             let view = checkpoint.tensor(id)?;
@@ -44,7 +43,6 @@ impl<'a> Quantized<'a> {
                 });
             }
         }
-        let threads = available_parallelism().map_or(1, NonZero::get);
         Ok(Self { checkpoint, source, recipe, threads, digests: RefCell::default() })
     }
 

@@ -36,7 +36,6 @@ pub use plimsoll_engine::{
 };
 pub use plimsoll_formats::{RECIPES, Recipe};
 pub use plimsoll_lock::Verified;
-pub use quantize::quantize;
 
 pub use plimsoll_backend as backend;
 pub use plimsoll_engine as core;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll::model::Part;
 use plimsoll::text::Special;
-use plimsoll::{Opened, RECIPES, Recipe, Settings, open_unlocked};
+use plimsoll::{Exported, Opened, RECIPES, Recipe, Settings, open_unlocked};
 use plimsoll_candle::Candle;
 use plimsoll_lock::{Lock, Manifest, Project, generate};
 
@@ -125,6 +125,11 @@ fn recipes_lose_no_more_than_stated() {
     }
 }
 
+/// A copy as a GGUF, with default settings.
+fn quantize(opened: &Opened, recipe: &'static Recipe, path: &Path, overwrite: bool) -> plimsoll::Result<Exported> {
+    Settings::default().quantize(opened, recipe, path, overwrite, &|_, _| ())
+}
+
 /// What `quantize` writes and what loading makes: equal bits where the file stores q and k as they were, and where it
 /// stores them for neighbours (`llama`) only the order of sums differs.
 #[test]
@@ -139,7 +144,7 @@ fn a_written_file_is_the_model_that_loading_makes() {
             let locked = Locked::golden(&case, recipe.name);
             let opened = locked.open();
             let file = locked.dir.path().join("out.gguf");
-            let written = plimsoll::quantize(&opened, recipe, &file, false, &|_, _| ()).unwrap();
+            let written = quantize(&opened, recipe, &file, false).unwrap();
             let project = Project::open(&locked.lock()).unwrap();
             assert_eq!(written.result, project.model("m").unwrap().load.as_ref().unwrap().result);
             let copy = open_unlocked(&file).unwrap();
@@ -160,7 +165,7 @@ fn a_model_with_text_is_the_same_in_gguf() {
     let recipe = Recipe::find("q4_k_m").unwrap();
     let locked = Locked::new(&model, r#""*""#, recipe.name).unwrap();
     let (opened, file) = (locked.open(), locked.dir.path().join("out.gguf"));
-    plimsoll::quantize(&opened, recipe, &file, false, &|_, _| ()).unwrap();
+    quantize(&opened, recipe, &file, false).unwrap();
     let copy = open_unlocked(&file).unwrap();
     assert_eq!(held_out(&copy), held_out(&opened));
     let (ids, _): (Vec<_>, Vec<_>) = held_out(&opened).into_iter().unzip();
@@ -171,17 +176,16 @@ fn a_model_with_text_is_the_same_in_gguf() {
         ["token_embd.weight", "output.weight", "blk.0.attn_v.weight", "blk.3.attn_v.weight", "output_norm.weight"];
     assert_eq!(names.map(types), ["Q4_K", "Q6_K", "Q4_K", "Q6_K", "F32"]);
 
-    let error =
-        plimsoll::quantize(&copy, recipe, &locked.dir.path().join("again.gguf"), false, &|_, _| ()).unwrap_err();
+    let error = quantize(&copy, recipe, &locked.dir.path().join("again.gguf"), false).unwrap_err();
     assert!(error.to_string().contains("tensor `token_embd.weight`: Q4_K is not supported, expected F32, F16 or BF16"));
     let refused = |path: &str| {
         let path = locked.dir.path().join(path);
-        plimsoll::quantize(&opened, recipe, &path, false, &|_, _| ()).unwrap_err().to_string()
+        quantize(&opened, recipe, &path, false).unwrap_err().to_string()
     };
     assert!(refused("out.gguf").ends_with("out.gguf: is there already"));
     assert!(refused("out.bin").ends_with("out.bin: expected a name that ends in .gguf"));
     assert!(refused("absent/out.gguf").contains("absent"));
-    plimsoll::quantize(&opened, recipe, &file, true, &|_, _| ()).unwrap();
+    quantize(&opened, recipe, &file, true).unwrap();
     let mut left: Vec<_> = fs::read_dir(&locked.dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["models.lock", "models.toml", "out.gguf"]);
@@ -196,7 +200,7 @@ fn a_gguf_of_full_precision_is_quantized_too() {
             let locked = Locked::golden(&case, recipe.name);
             let file = locked.dir.path().join("out.gguf");
             let source = open_unlocked(case.join(&form[0])).unwrap();
-            plimsoll::quantize(&source, recipe, &file, false, &|_, _| ()).unwrap();
+            quantize(&source, recipe, &file, false).unwrap();
             let ids: Vec<Vec<u32>> = common::expected(&case).into_iter().map(|expected| expected.ids).collect();
             let most = difference(&scores(&locked.open(), &ids), &scores(&open_unlocked(&file).unwrap(), &ids));
             assert!(most <= 1e-4, "{} {}: {most:e}", case.display(), form[0]);
@@ -211,7 +215,7 @@ fn what_gguf_cannot_say_is_refused() {
     let locked = Locked::golden(&repository().join("goldens/qwen2-slide"), "q8_0");
     let (opened, file) = (locked.open(), locked.dir.path().join("out.gguf"));
     scores(&opened, &[vec![1, 2, 3]]);
-    let error = plimsoll::quantize(&opened, Recipe::find("q8_0").unwrap(), &file, false, &|_, _| ()).unwrap_err();
+    let error = quantize(&opened, Recipe::find("q8_0").unwrap(), &file, false).unwrap_err();
     assert!(error.to_string().contains("layers is different from each other"), "{error}");
     assert!(!file.exists());
 }

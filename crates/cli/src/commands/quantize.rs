@@ -1,7 +1,7 @@
 //! `plimsoll quantize NAME OUT.gguf`.
 
 use plimsoll::lock::Project;
-use plimsoll::{Opened, Recipe};
+use plimsoll::{Opened, Recipe, Settings};
 use serde_json::json;
 
 use crate::args::{Global, QuantizeArgs};
@@ -17,8 +17,10 @@ pub(crate) fn run(global: &Global, args: &QuantizeArgs) -> Result<()> {
         let message = format!("{}: is there already", args.out.display());
         return Err(Failure::new(Exit::Failure, message).help("--force replaces it"));
     }
+    let mut settings = Settings::default();
+    settings.cpu.threads = args.threads;
     let bar = progress::Bytes::new("quantizing");
-    let written = plimsoll::quantize(&opened, recipe, &args.out, args.force, &|done, total| bar.set(done, total))?;
+    let written = settings.quantize(&opened, recipe, &args.out, args.force, &|done, total| bar.set(done, total))?;
     drop(bar);
     let bytes = args.out.metadata().map_err(Failure::io(args.out.display()))?.len();
     report(global, args, recipe, &written, bytes)
