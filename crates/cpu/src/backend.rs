@@ -22,9 +22,9 @@ use crate::{KvType, NAME};
 
 /// The backend: an instruction set, threads of its own, and room for what ops compute on the way.
 pub struct Cpu {
-    isa: Isa,
+    pub(crate) isa: Isa,
     kv: KvType,
-    pool: Pool,
+    pub(crate) pool: Pool,
     scratch: RefCell<Scratch>,
 }
 

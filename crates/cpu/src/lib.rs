@@ -6,6 +6,9 @@ mod attention;
 mod backend;
 mod bandwidth;
 mod batch;
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench;
 mod cache;
 mod element;
 mod format;
