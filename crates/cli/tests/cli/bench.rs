@@ -83,3 +83,26 @@ fn bad_work_is_refused() {
         fixture.run(&[&["bench"], &args[..]].concat()).failed(2, &["--help"]);
     }
 }
+
+#[test]
+fn guesses_are_timed_where_they_do_not_help() {
+    let fixture = Fixture::locked();
+    let bench = ["bench", "--speculate", "-n", "40", "-d", "0,30", "--reps", "2"];
+    let lines = fixture.run(&[&bench[..], &["--json"]].concat()).ok().lines();
+    let rows = [("no-repeats", 0), ("no-repeats", 30), ("false-repeats", 0), ("false-repeats", 30)];
+    assert_eq!(lines.len(), rows.len() + 1);
+    for (line, (text, depth)) in lines.iter().zip(rows) {
+        let found = ["event", "text", "tokens", "depth"].map(|key| line[key].clone());
+        assert_eq!(json!(found), json!(["measured", text, 40, depth]));
+        let number = |key: &str| line[key].as_f64().unwrap();
+        assert!(number("ratio_min") <= number("ratio") && number("ratio") <= number("ratio_max"), "{line}");
+        assert!(number("off_tok_s") > 0.0 && number("on_tok_s") > 0.0, "{line}");
+        assert_eq!(number("drafted") > 0.0, text == "false-repeats", "{line}");
+        assert!(number("accepted") <= number("drafted") / 2.0, "{line}");
+    }
+    assert!(lines[..4].iter().any(|line| line["ratio"] == lines[4]["ratio"]), "{lines:?}");
+    let text = fixture.run(&bench).ok();
+    assert_eq!(text.text().lines().map(str::len).collect::<Vec<_>>(), [text.text().lines().next().unwrap().len(); 5]);
+    fixture.run(&["bench", "--speculate", "-n", "1"]).failed(5, &["tokens: found 1, expected at least 2"]);
+    fixture.run(&["bench", "--speculate", "-b", "2"]).failed(2, &["cannot be used with"]);
+}

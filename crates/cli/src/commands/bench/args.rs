@@ -39,6 +39,9 @@ pub(crate) struct BenchArgs {
     /// Do not read memory in between
     #[arg(long)]
     pub(crate) no_bandwidth: bool,
+    /// Time whole answers instead, of texts that are not worth guessing, without and with `run --speculate` in turns
+    #[arg(long, conflicts_with_all = ["prefill", "batch", "chunk", "no_bandwidth"])]
+    pub(crate) speculate: bool,
     #[command(flatten)]
     pub(crate) cpu: CpuArgs,
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod report;
+mod speculation;
 
 use std::time::Instant;
 
@@ -19,6 +20,9 @@ use crate::project::open_model;
 use report::{Report, Row};
 
 pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
+    if args.speculate {
+        return speculation::run(global, args);
+    }
     let verified = open_model(global, &args.model)?;
     let file_bytes = verified.files().iter().map(|file| file.size).sum();
     let (machine, works) = (Machine::look(), args.works());
