@@ -151,4 +151,6 @@ fn add<S: Simd, F: Format>(
 }
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;

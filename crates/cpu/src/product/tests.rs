@@ -2,6 +2,7 @@
 
 use plimsoll_backend::TensorSource;
 use plimsoll_backend::suite::{RandomWeights, Rng};
+use plimsoll_formats::TensorView;
 use plimsoll_formats::blocks::{BlockType, TABLE};
 use plimsoll_model::Part;
 
@@ -10,8 +11,8 @@ use crate::activations::Rounding;
 use crate::pool::Pool;
 use crate::simd::Tier;
 
-/// A matrix of random weights with its memory.
-struct Case {
+/// A matrix with its memory.
+pub(super) struct Case {
     matrix: Matrix,
     memory: Memory,
     /// `[rows, width]`
@@ -19,16 +20,19 @@ struct Case {
 }
 
 impl Case {
+    /// Random weights.
     fn new(block: &'static BlockType, rows: usize, width: usize) -> Self {
-        let source = RandomWeights::matrix(block, rows, width, 3);
-        let view = source.tensor(Part::Embedding.global()).unwrap();
+        Self::pack(&RandomWeights::matrix(block, rows, width, 3).tensor(Part::Embedding.global()).unwrap())
+    }
+
+    pub(super) fn pack(view: &TensorView<'_>) -> Self {
         let mut memory = Memory::default();
-        let matrix = Matrix::pack(&view, &mut memory, &Pool::new(2, &[]).unwrap()).unwrap();
+        let matrix = Matrix::pack(view, &mut memory, &Pool::new(2, &[]).unwrap()).unwrap();
         Self { matrix, memory, weights: view.to_f32().unwrap() }
     }
 
     /// Results of columns `first..first + count`, `[count, rows]`.
-    fn product(&self, isa: Isa, activations: &Activations, first: usize, count: usize) -> Vec<f32> {
+    pub(super) fn product(&self, isa: Isa, activations: &Activations, first: usize, count: usize) -> Vec<f32> {
         let mut out = vec![0.0; count * self.matrix.rows];
         let mut results = vec![[[0.0; LANES]; 2]; count];
         for unit in 0..self.matrix.rows.div_ceil(ROWS) {
@@ -69,7 +73,7 @@ fn activations(isa: Isa, matrix: &Matrix, rows: usize) -> (Activations, Vec<f32>
 }
 
 /// Every tier of this machine.
-fn tiers() -> impl Iterator<Item = Isa> {
+pub(super) fn tiers() -> impl Iterator<Item = Isa> {
     Tier::ALL.iter().filter_map(|tier| tier.isa())
 }
 
