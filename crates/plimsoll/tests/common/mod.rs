@@ -4,10 +4,12 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use plimsoll_backend::{Backend, Model, Plan, Sequence};
+use plimsoll_backend::{Backend, Model, Plan, Sequence, TensorSource};
 use plimsoll_candle::Candle;
 use plimsoll_engine::{Checkpoint, KvCache, Runner, Step};
-use plimsoll_formats::{NamedFile, Weights};
+use plimsoll_formats::blocks::BlockType;
+use plimsoll_formats::{Error, NamedFile, TensorView, Weights};
+use plimsoll_model::TensorId;
 use serde_json::Value;
 
 const KV: KvCache = KvCache { blocks: 64, block_tokens: 16, block_bytes: 0 };
@@ -63,11 +65,30 @@ pub(crate) fn runner(case: &Path, files: &[String]) -> Runner<Candle> {
     runner_on(Candle::cpu(), case, files)
 }
 
-pub(crate) fn runner_on<B: Backend>(backend: B, case: &Path, files: &[String]) -> Runner<B> {
+pub(crate) fn checkpoint(case: &Path, files: &[String]) -> Checkpoint {
     let open = |name: &String| NamedFile { name: name.clone(), file: File::open(case.join(name)).unwrap() };
-    let checkpoint = Checkpoint::new(Weights::open(files.iter().map(open).collect()).unwrap()).unwrap();
+    Checkpoint::new(Weights::open(files.iter().map(open).collect()).unwrap()).unwrap()
+}
+
+pub(crate) fn runner_on<B: Backend>(backend: B, case: &Path, files: &[String]) -> Runner<B> {
+    let checkpoint = checkpoint(case, files);
     let model = Model::load(backend, checkpoint.decoder().clone(), &checkpoint).unwrap();
     Runner::new(model, KV, 512, 512).unwrap()
+}
+
+/// Weights whose matrices are all of one type, which is one that can be encoded.
+pub(crate) struct Retyped<'a>(pub(crate) &'a dyn TensorSource, pub(crate) &'static BlockType);
+
+impl TensorSource for Retyped<'_> {
+    fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, Error> {
+        let view = self.0.tensor(id)?;
+        if view.shape.len() != 2 {
+            return Ok(view);
+        }
+        let mut data = vec![0; self.1.tensor_bytes(&view.shape)?];
+        self.1.encode(&view.to_f32()?, &mut data)?;
+        Ok(TensorView { block: self.1, data: data.into(), ..view })
+    }
 }
 
 /// Logits after every position of every sequence: chunks of unequal lengths in ragged batches, decode steps beside prefill.
