@@ -13,6 +13,8 @@ pub use weights::{RandomWeights, Rng};
 
 /// Tokens per step at most, in the suite's plans.
 const ROWS: usize = 160;
+/// Of the weights.
+const SEED: u64 = 7;
 const CACHE: CacheShape = CacheShape { blocks: 48, block: 8 };
 
 /// How far a backend may be from the reference.
@@ -37,9 +39,8 @@ struct Bench<B: Backend> {
 }
 
 impl<B: Backend> Bench<B> {
-    fn new(backend: B, case: &Case) -> Self {
-        let weights = RandomWeights::new(&case.decoder, case.block, 7);
-        let model = Model::load(backend, case.decoder.clone(), &weights).expect("load");
+    fn new(backend: B, case: &Case, weights: &RandomWeights) -> Self {
+        let model = Model::load(backend, case.decoder.clone(), weights).expect("load");
         let (q_width, inner) = case.widths();
         let buffer = |width| model.buffer(ROWS, width).expect("buffer");
         let (x, q, y) = (buffer(case.decoder.width), buffer(q_width), buffer(q_width));
@@ -67,7 +68,8 @@ impl<B: Backend> Bench<B> {
 
 /// Every op of the backend, each fed with the reference's inputs, over two steps of a ragged batch.
 pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
-    let (mut ours, mut naive) = (Bench::new(backend, case), Bench::new(Naive, case));
+    let weights = RandomWeights::new(&case.decoder, case.block, SEED);
+    let (mut ours, mut naive) = (Bench::new(backend, case, &weights), Bench::new(Naive, case, &weights));
     for plan in ragged_steps(case.decoder.vocab) {
         let batch = ours.model.upload(&plan, &ours.cache).expect("upload");
         let reference = naive.model.upload(&plan, &naive.cache).expect("upload");
@@ -114,7 +116,7 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
 /// One sequence's logits do not depend on how it is cut into chunks, on its neighbours or on copied blocks.
 pub fn check_batches<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
     const LEN: usize = 70;
-    let mut bench = Bench::new(backend, case);
+    let mut bench = Bench::new(backend, case, &RandomWeights::new(&case.decoder, case.block, SEED));
     let mut rng = Rng::new(11);
     let tokens: Vec<u32> = (0..LEN).map(|_| rng.below(case.decoder.vocab) as u32).collect();
     let step = |start: usize, len: usize, block_table: &[u32]| Plan {
