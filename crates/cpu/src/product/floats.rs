@@ -22,12 +22,12 @@ impl<F: Float> Kernel for Floats<'_, F> {
         while at < out.len() {
             let (a, out) = (&activations[at * width..], &mut out[at..]);
             at += match out.len().min(S::TILE.1) {
-                1 => multiply_floats::<S, F, 1>(s, panels, count, a, width, out),
-                2 => multiply_floats::<S, F, 2>(s, panels, count, a, width, out),
-                3 => multiply_floats::<S, F, 3>(s, panels, count, a, width, out),
-                4 => multiply_floats::<S, F, 4>(s, panels, count, a, width, out),
-                5 => multiply_floats::<S, F, 5>(s, panels, count, a, width, out),
-                _ => multiply_floats::<S, F, 6>(s, panels, count, a, width, out),
+                2 if const { S::TILE.1 >= 2 } => multiply_floats::<S, F, 2>(s, panels, count, a, width, out),
+                3 if const { S::TILE.1 >= 3 } => multiply_floats::<S, F, 3>(s, panels, count, a, width, out),
+                4 if const { S::TILE.1 >= 4 } => multiply_floats::<S, F, 4>(s, panels, count, a, width, out),
+                5 if const { S::TILE.1 >= 5 } => multiply_floats::<S, F, 5>(s, panels, count, a, width, out),
+                6 if const { S::TILE.1 >= 6 } => multiply_floats::<S, F, 6>(s, panels, count, a, width, out),
+                _ => multiply_floats::<S, F, 1>(s, panels, count, a, width, out),
             };
         }
     }

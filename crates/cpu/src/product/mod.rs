@@ -79,11 +79,12 @@ impl<F: Format> Kernel for Integer<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        // What a set does not use is not compiled for it.
         match self.out.len() {
             1 => self.direct::<S, 1>(s),
-            2 if S::DIRECT >= 2 => self.direct::<S, 2>(s),
-            3 if S::DIRECT >= 3 => self.direct::<S, 3>(s),
-            4 if S::DIRECT >= 4 => self.direct::<S, 4>(s),
+            2 if const { S::DIRECT >= 2 } => self.direct::<S, 2>(s),
+            3 if const { S::DIRECT >= 3 } => self.direct::<S, 3>(s),
+            4 if const { S::DIRECT >= 4 } => self.direct::<S, 4>(s),
             _ => self.tiled(s),
         }
     }

@@ -18,7 +18,7 @@ impl<F: Format> Integer<'_, F> {
                 groups = tile.len() / F::BYTES * (F::VALUES / F::GROUP);
             }
             let columns = &columns[self.first..][..self.out.len()];
-            if self.count == 2 && S::TILE.0 == 2 {
+            if const { S::TILE.0 == 2 } && self.count == 2 {
                 multiply_all::<S, F, 2>(s, [&tiles[0], &tiles[1]], groups, columns, self.out, 0);
             } else {
                 for (panel, tile) in tiles.iter().enumerate().take(self.count) {
@@ -43,12 +43,12 @@ fn multiply_all<S: Simd, F: Format, const P: usize>(
     while at < columns.len() {
         let (columns, out) = (&columns[at..], &mut out[at..]);
         at += match columns.len().min(S::TILE.1) {
-            1 => multiply::<S, F, P, 1>(s, tiles, groups, columns, out, panel),
-            2 => multiply::<S, F, P, 2>(s, tiles, groups, columns, out, panel),
-            3 => multiply::<S, F, P, 3>(s, tiles, groups, columns, out, panel),
-            4 => multiply::<S, F, P, 4>(s, tiles, groups, columns, out, panel),
-            5 => multiply::<S, F, P, 5>(s, tiles, groups, columns, out, panel),
-            _ => multiply::<S, F, P, 6>(s, tiles, groups, columns, out, panel),
+            2 if const { S::TILE.1 >= 2 } => multiply::<S, F, P, 2>(s, tiles, groups, columns, out, panel),
+            3 if const { S::TILE.1 >= 3 } => multiply::<S, F, P, 3>(s, tiles, groups, columns, out, panel),
+            4 if const { S::TILE.1 >= 4 } => multiply::<S, F, P, 4>(s, tiles, groups, columns, out, panel),
+            5 if const { S::TILE.1 >= 5 } => multiply::<S, F, P, 5>(s, tiles, groups, columns, out, panel),
+            6 if const { S::TILE.1 >= 6 } => multiply::<S, F, P, 6>(s, tiles, groups, columns, out, panel),
+            _ => multiply::<S, F, P, 1>(s, tiles, groups, columns, out, panel),
         };
     }
 }
