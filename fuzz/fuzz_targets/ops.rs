@@ -89,7 +89,7 @@ fn runner(
     cache: KvCache,
     tokens: usize,
 ) -> Result<Runner<Cpu>> {
-    let tiers: Vec<Tier> = Tier::ALL.iter().copied().filter(|tier| tier.available()).collect();
+    let tiers: Vec<Tier> = Tier::here().collect();
     let mut options = Options::default();
     (options.tier, options.threads, options.kv) = (Some(*u.choose(&tiers)?), Some(u.int_in_range(1..=3)?), kv);
     let backend = Cpu::new(&options).expect("a tier that is there");
@@ -175,7 +175,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
     let matrix = u.choose_index(TABLE.len())?;
     let decoder = decoder(u, TABLE[matrix])?;
     let weights = Weights { decoder: &decoder, matrix };
-    let (kv, block_tokens) = (*u.choose(&[KvType::F32, KvType::F16, KvType::Q8])?, u.int_in_range(1..=40)?);
+    let (kv, block_tokens) = (*u.choose(&KvType::ALL)?, u.int_in_range(1..=40)?);
     let mut running = sequences(u, block_tokens, decoder.vocab)?;
     let blocks = running.iter().map(|sequence| sequence.blocks.len()).sum();
     let tokens = running.iter().map(|sequence| sequence.tokens.len()).sum();

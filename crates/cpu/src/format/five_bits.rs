@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, pair, plus};
 
 /// `d | qh u32 | qs[16]`: `(q - 16) d`
 pub(crate) struct Q5_0;
@@ -19,9 +19,7 @@ impl Format for Q5_0 {
 
     #[inline(always)]
     fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
-        let [low, high, ..] = five_bits(s, &block[2 * LANES..], i);
-        let (low, high) = (s.add_byte(low, 128 - 16), s.add_byte(high, 128 - 16));
-        [low, high, low, high]
+        plus(s, five_bits(s, &block[2 * LANES..], i), 128 - 16)
     }
 
     #[inline(always)]
@@ -60,5 +58,5 @@ fn five_bits<S: Simd>(s: S, bytes: &[u8], i: usize) -> Lines<S> {
     let (fifth, both, at) = (s.words(line(bytes, 0)), s.line(line(bytes, 1 + i)), 4 * i as u32);
     let low = s.join(s.bits(both, 0, 4), s.spread(s.bits_i(fifth, at, 4)), 4);
     let high = s.join(s.bits(both, 4, 4), s.spread(s.bits_i(fifth, at + 16, 4)), 4);
-    [low, high, low, high]
+    pair::<S>(low, high)
 }

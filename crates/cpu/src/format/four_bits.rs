@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, pair, plus};
 
 /// Values of IQ4_NL and IQ4_XS, plus 128.
 const IQ4: [u8; 16] = [1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241];
@@ -24,9 +24,7 @@ impl Format for Q4_0 {
 
     #[inline(always)]
     fn lines<S: Simd>(s: S, block: &[u8], _: usize, i: usize) -> Lines<S> {
-        let [low, high, ..] = nibbles(s, &block[2 * LANES..], i);
-        let (low, high) = (s.add_byte(low, 128 - 8), s.add_byte(high, 128 - 8));
-        [low, high, low, high]
+        plus(s, nibbles(s, &block[2 * LANES..], i), 128 - 8)
     }
 
     #[inline(always)]
@@ -169,12 +167,12 @@ impl Format for Iq4Xs {
 fn nibbles<S: Simd>(s: S, bytes: &[u8], i: usize) -> Lines<S> {
     let both = s.line(line(bytes, i));
     let (low, high) = (s.bits(both, 0, 4), s.bits(both, 4, 4));
-    [low, high, low, high]
+    pair::<S>(low, high)
 }
 
 /// Replaces every byte by its value in a table.
 #[inline(always)]
 fn look_up<S: Simd>(s: S, table: &[u8; 16], [low, high, ..]: Lines<S>) -> Lines<S> {
     let (low, high) = (s.lookup(table, low), s.lookup(table, high));
-    [low, high, low, high]
+    pair::<S>(low, high)
 }

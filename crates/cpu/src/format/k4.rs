@@ -2,7 +2,7 @@
 
 use plimsoll_formats::blocks::{self, BlockType};
 
-use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, negated};
+use super::{Field, Format, LANES, Lines, Simd, Terms, f16s, field, line, negated, pair};
 
 /// Bytes of `d`, `dmin` and the scales of sixteen rows.
 const SCALES: usize = LANES * 16;
@@ -23,7 +23,7 @@ impl Format for Q4K {
     fn lines<S: Simd>(s: S, block: &[u8], part: usize, i: usize) -> Lines<S> {
         let both = s.line(line(&block[SCALES..], 8 * part + i));
         let (low, high) = (s.bits(both, 0, 4), s.bits(both, 4, 4));
-        [low, high, low, high]
+        pair::<S>(low, high)
     }
 
     #[inline(always)]
@@ -49,7 +49,7 @@ impl Format for Q5K {
         let (fifth, both) = (s.line(line(&block[SCALES..], i)), s.line(line(&block[SCALES..], 8 + 8 * part + i)));
         let low = s.join(s.bits(both, 0, 4), s.bits(fifth, 2 * part as u32, 1), 4);
         let high = s.join(s.bits(both, 4, 4), s.bits(fifth, 2 * part as u32 + 1, 1), 4);
-        [low, high, low, high]
+        pair::<S>(low, high)
     }
 
     #[inline(always)]

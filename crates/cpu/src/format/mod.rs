@@ -243,6 +243,18 @@ fn f16s<S: Simd>(s: S, bytes: &[u8]) -> S::F {
     s.load_f16(&halves(&bytes[..2 * LANES]))
 }
 
+/// Lines of two runs that share bytes.
+#[inline(always)]
+fn pair<S: Simd>(low: S::B, high: S::B) -> Lines<S> {
+    [low, high, low, high]
+}
+
+/// Two runs with `n` added to every byte.
+#[inline(always)]
+fn plus<S: Simd>(s: S, [low, high, ..]: Lines<S>, n: u8) -> Lines<S> {
+    pair::<S>(s.add_byte(low, n), s.add_byte(high, n))
+}
+
 #[inline(always)]
 fn negated<S: Simd>(s: S, value: S::F) -> S::F {
     s.sub(s.splat(0.0), value)

@@ -56,8 +56,8 @@ fn multiply_floats<S: Simd, F: Float, const N: usize>(
         }
     }
     for (n, out) in out.iter_mut().enumerate().take(N) {
-        for p in 0..count {
-            s.store(sums[p][n], &mut out[p]);
+        for p in 0..2 {
+            s.store(if p < count { sums[p][n] } else { s.splat(0.0) }, &mut out[p]);
         }
     }
     N

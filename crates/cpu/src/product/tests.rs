@@ -41,6 +41,7 @@ impl Case {
                 let row = &mut row[ROWS * unit..];
                 let len = row.len().min(ROWS);
                 row[..len].copy_from_slice(&results.as_flattened()[..len]);
+                assert!(results.as_flattened()[len..].iter().all(|beyond| *beyond == 0.0));
             }
         }
         out
