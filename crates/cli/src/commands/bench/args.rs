@@ -18,10 +18,10 @@ use crate::cpu::{CpuArgs, at_most};
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) model: ModelArgs,
-    /// Tokens of a prompt; lists give a row each
+    /// Tokens of a prompt; lists give a row each, and 0 gives none
     #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "512")]
     pub(crate) prefill: Vec<usize>,
-    /// Tokens of an answer, one a step
+    /// Tokens of an answer, one a step; 0 as well
     #[arg(short = 'n', long, value_name = "N,…", value_delimiter = ',', default_value = "64")]
     pub(crate) decode: Vec<usize>,
     /// Tokens in the cache before either
@@ -49,10 +49,11 @@ pub(crate) struct BenchArgs {
 impl BenchArgs {
     /// The rows of the table: what is done in turns.
     pub(crate) fn works(&self) -> Vec<Work> {
+        let lengths = |list: &[usize]| list.iter().copied().filter(|tokens| *tokens > 0).collect::<Vec<_>>();
         let depths = |tokens: usize| self.depth.iter().map(move |depth| (tokens, *depth));
-        let prefill = self.prefill.iter().flat_map(|tokens| depths(*tokens));
+        let prefill = lengths(&self.prefill).into_iter().flat_map(depths);
         let prefill = prefill.map(|(tokens, depth)| Work::prefill(tokens, depth));
-        let decode = self.decode.iter().flat_map(|tokens| depths(*tokens)).flat_map(|(tokens, depth)| {
+        let decode = lengths(&self.decode).into_iter().flat_map(depths).flat_map(|(tokens, depth)| {
             self.batch.iter().map(move |sequences| Work::decode(tokens, depth, *sequences))
         });
         prefill.chain(decode).collect()
@@ -86,5 +87,11 @@ mod tests {
         let prefill = [(8, 0), (8, 32), (16, 0), (16, 32)].map(|(tokens, depth)| Work::prefill(tokens, depth));
         let decode = [(0, 1), (0, 2), (32, 1), (32, 2)].map(|(depth, sequences)| Work::decode(4, depth, sequences));
         assert_eq!(works, [&prefill[..], &decode].concat());
+    }
+    #[test]
+    fn no_tokens_are_no_row() {
+        assert_eq!(parse("plimsoll bench -p 0 -n 4").works(), [Work::decode(4, 0, 1)]);
+        assert_eq!(parse("plimsoll bench -p 8 -n 0").works(), [Work::prefill(8, 0)]);
+        assert_eq!(parse("plimsoll bench -p 0 -n 0").works(), []);
     }
 }
