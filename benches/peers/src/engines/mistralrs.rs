@@ -1,6 +1,7 @@
-//! mistral.rs, timed by its own usage report: its model is not reachable below its scheduler.
+//! mistral.rs, whose model is not reachable below its scheduler: answers are timed by its own usage report, prompts from the
+//! request to its one token.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mistralrs::{
     GgufModelBuilder, Model, NormalRequest, Request, RequestMessage, Response, ResponseOk, SamplingParams, Usage,
@@ -58,8 +59,9 @@ fn step(usage: &Usage) -> Result<f32> {
 
 impl Mistral {
     async fn prefill(&self, tokens: usize) -> Result<Duration> {
-        let usage = usage(ask(&self.model, 0, tokens, 1).await?).await?;
-        Ok(Duration::from_secs_f32(usage.total_prompt_time_sec))
+        let start = Instant::now();
+        usage(ask(&self.model, 0, tokens, 1).await?).await?;
+        Ok(start.elapsed())
     }
 
     async fn decode(&self, tokens: usize, depth: usize, sequences: usize) -> Result<Duration> {
