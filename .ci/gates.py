@@ -1,5 +1,6 @@
 """What the manifests and sources must keep true: `python3 .ci/gates.py`. Prints a line per gate; exits 1 if one fails."""
 
+import hashlib
 import json
 import pathlib
 import re
@@ -21,7 +22,13 @@ UNSAFE = {
     "crates/cpu/src/simd/neon.rs",
     "crates/cpu/src/pool.rs",
     "crates/cpu/src/shared.rs",
+    "crates/cuda/src/device.rs",
+    "crates/cuda/src/driver.rs",
+    "crates/cuda/src/gpu.rs",
+    "crates/cuda-shim/src/lib.rs",
+    "crates/cuda-shim/tests/faults.rs",
 }
+KERNELS = "crates/cuda/kernels"
 LINES = 500
 
 
@@ -73,7 +80,7 @@ def sources(*folders):
 
 
 def contained():
-    """`unsafe` stands where it is listed: the file that maps files, and the CPU backend's instructions and threads."""
+    """`unsafe` stands where it is listed: what maps files, the CPU's instructions and threads, launches on a GPU."""
     for path in sources("crates", "examples"):
         name = path.relative_to(ROOT).as_posix()
         if name not in UNSAFE and re.search(r"\bunsafe\b(?!_code)", path.read_text()):
@@ -88,9 +95,19 @@ def short():
             yield f"{path.relative_to(ROOT)} has {lines} lines, expected at most {LINES}"
 
 
+def fresh():
+    """The committed image of the CUDA kernels was made from the sources beside it."""
+    folder, sources = ROOT / KERNELS, hashlib.sha256()
+    for path in sorted(folder.glob("*.cu*")):
+        sources.update(path.name.encode() + path.read_bytes())
+    image = hashlib.sha256((folder / "kernels.fatbin").read_bytes())
+    if (folder / "kernels.sha256").read_text() != f"{sources.hexdigest()}  sources\n{image.hexdigest()}  kernels.fatbin\n":
+        yield "kernels.sha256 has other digests; `cargo xtask kernels` makes image and digests"
+
+
 def main():
     failed = False
-    for gate in [offline, weight, publishable, contained, short]:
+    for gate in [offline, weight, publishable, contained, short, fresh]:
         print(f"{gate.__name__}: {gate.__doc__}")
         for complaint in gate():
             print(f"  FAILED: {complaint}")

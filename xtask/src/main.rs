@@ -4,11 +4,13 @@
 //!   writes them to `models`; `cargo xtask export [NAME..]` writes what the checkpoints hold so far.
 //! - `cargo xtask eval [--model NAME]..` examines the files in `models`.
 //! - `cargo xtask golden [CASE..]` remakes the goldens; `cargo xtask soak` fuzzes and interprets for long.
+//! - `cargo xtask kernels [--check]` compiles the CUDA kernels for every GPU.
 //! - `cargo xtask synth SHAPE TYPE` writes a file of random weights in the shape of a published model, to measure speed on.
 #![allow(unreachable_pub)]
 
 mod eval;
 mod golden;
+mod kernels;
 mod rng;
 mod soak;
 mod synth;
@@ -23,7 +25,7 @@ use train::run::train;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "usage: cargo xtask (train | export | eval | golden | soak | synth) [ARGUMENT..]";
+const USAGE: &str = "usage: cargo xtask (train | export | eval | golden | kernels | soak | synth) [ARGUMENT..]";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
         "export" => recipes(args)?.into_iter().try_for_each(|recipe| export(root, recipe)),
         "eval" => recipes(args)?.into_iter().try_for_each(|recipe| eval::eval(root, recipe)),
         "golden" => Ok(golden::run(root, args)?),
+        "kernels" => kernels::kernels(root, args),
         "soak" => soak::soak(root, args),
         "synth" => synth::synth(root, args),
         _ => Err(USAGE.into()),

@@ -1,0 +1,41 @@
+// Kernels with a fault each, to see that it is found.
+
+struct Fault {
+    // 64 words.
+    uint32_t* words;
+};
+
+extern __shared__ uint4 shared_memory[];
+
+static uint32_t* shared_words() { return reinterpret_cast<uint32_t*>(shared_memory); }
+
+KERNEL(fault_none, Fault) {
+    shared_words()[threadIdx.x] = threadIdx.x;
+    __syncthreads();
+    const uint32_t other = shared_words()[threadIdx.x ^ 1];
+    if (blockIdx.x == 0) p.words[threadIdx.x] = other;
+}
+
+KERNEL(fault_race, Fault) {
+    shared_words()[threadIdx.x] = threadIdx.x;
+    p.words[threadIdx.x] = shared_words()[threadIdx.x ^ 32];
+}
+
+KERNEL(fault_beyond_shared, Fault) { shared_words()[threadIdx.x + 1] = p.words[0]; }
+
+KERNEL(fault_beyond_buffer, Fault) { p.words[threadIdx.x + 1] = 0; }
+
+KERNEL(fault_two_writers, Fault) { p.words[0] = blockIdx.x; }
+
+KERNEL(fault_reads_another_block, Fault) {
+    if (threadIdx.x == 0) p.words[blockIdx.x] = p.words[blockIdx.x ^ 1];
+}
+
+KERNEL(fault_missing_lane, Fault) {
+    if (threadIdx.x != 3) p.words[threadIdx.x] = __shfl_xor_sync(0xffffffff, threadIdx.x, 1);
+}
+
+KERNEL(fault_barrier, Fault) {
+    if (threadIdx.x < 32) __syncthreads();
+    if (blockIdx.x > 1) p.words[0] = 0;
+}

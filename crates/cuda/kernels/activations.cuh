@@ -1,0 +1,99 @@
+// Rows of activations in shared memory, as products read them: normed, and in eight bits or as they are.
+#pragma once
+
+#include "format.cuh"
+
+// Values in shared memory for the sums of a block.
+constexpr unsigned ROOM = 2 * (THREADS / WARP);
+
+// Rows in shared memory, one behind the other; each as 16-byte planes of the sixteen slots, so that lanes read side by side.
+struct Activations {
+    unsigned groups;  // of a slot
+    bool rounded, floats;
+    unsigned columns;
+
+    __device__ unsigned rounded_size() const { return rounded ? groups * SLOTS * 2 : 0; }
+    __device__ unsigned scales_size() const { return rounded ? groups * SLOTS / 2 : 0; }
+    __device__ unsigned floats_size() const { return floats ? groups * SLOTS * 8 : 0; }
+    __device__ unsigned size() const { return rounded_size() + scales_size() + floats_size(); }
+
+    __device__ int* codes(unsigned column, unsigned step, unsigned half, unsigned slot) const {
+        uint4* row = shared_memory + column * size();
+        return reinterpret_cast<int*>(row + (step * 2 + half) * SLOTS + slot);
+    }
+    // Scale, and the sums of both halves in sixteen bits each.
+    __device__ uint2* scale(unsigned column, unsigned step, unsigned slot) const {
+        uint4* row = shared_memory + column * size() + rounded_size();
+        return reinterpret_cast<uint2*>(row) + step * SLOTS + slot;
+    }
+    __device__ float* plain(unsigned column, unsigned step, unsigned quad, unsigned slot) const {
+        uint4* row = shared_memory + column * size() + rounded_size() + scales_size();
+        return reinterpret_cast<float*>(row + (step * 8 + quad) * SLOTS + slot);
+    }
+    // Behind all rows: for the sums of a block, then what else a kernel needs.
+    __device__ float* room() const { return reinterpret_cast<float*>(shared_memory + columns * size()); }
+
+    __device__ Rounded load(unsigned column, unsigned step, unsigned slot) const {
+        Rounded a;
+        for (int half = 0; half < 2; half++) {
+            const uint4 words = *reinterpret_cast<const uint4*>(codes(column, step, half, slot));
+            int* to = a.words + 4 * half;
+            to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
+        }
+        const uint2 head = *scale(column, step, slot);
+        a.scale = __uint_as_float(head.x);
+        a.sums[0] = int16_t(head.y & 0xffff);
+        a.sums[1] = int16_t(head.y >> 16);
+        return a;
+    }
+
+    // All threads of the block fill a row from `x`, `[width]`; `norm` has the weights of an RMS norm or is none.
+    __device__ void fill(unsigned column, const float* x, unsigned width, const float* norm, float eps) const {
+        float factor = 1.0f;
+        if (norm) {
+            float squares = 0.0f;
+            for (unsigned i = threadIdx.x; i < width; i += THREADS) squares = __fmaf_rn(x[i], x[i], squares);
+            squares = block_sum(squares, room() + column % 2 * (THREADS / WARP));
+            factor = rms_factor(squares, width, eps);
+        }
+        // Eight lanes a group, four values each.
+        const unsigned part = threadIdx.x % 8, all = groups * SLOTS;
+        for (unsigned first = threadIdx.x / WARP * 4; first < all; first += THREADS / 8) {
+            unsigned group = first + lane() / 8, slot = group / groups, step = group % groups;
+            float values[4];
+            for (unsigned i = 0; i < 4; i++) {
+                unsigned at = group * GROUP + part * 4 + i;
+                values[i] = 0.0f;
+                if (at < width) values[i] = norm ? __fmul_rn(__fmul_rn(x[at], factor), norm[at]) : x[at];
+            }
+            if (floats && group < all) {
+                for (unsigned i = 0; i < 4; i++) plain(column, step, part, slot)[i] = values[i];
+            }
+            if (rounded) round(column, group < all, step, slot, values);
+        }
+    }
+
+private:
+    __device__ void round(unsigned column, bool inside, unsigned step, unsigned slot, const float* values) const {
+        const unsigned part = threadIdx.x % 8;
+        float largest = 0.0f;
+        for (unsigned i = 0; i < 4; i++) largest = fmaxf(largest, fabsf(values[i]));
+        for (int lanes = 4; lanes > 0; lanes /= 2) largest = fmaxf(largest, __shfl_xor_sync(ALL, largest, lanes));
+        float inverse = largest > 0.0f ? __fdiv_rn(127.0f, largest) : 0.0f;
+        uint32_t packed = 0;
+        int sum = 0;
+        for (unsigned i = 0; i < 4; i++) {
+            int code = __float2int_rn(__fmul_rn(values[i], inverse));
+            sum += code;
+            packed |= (uint32_t(code) & 255) << 8 * i;
+        }
+        for (int lanes = 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(ALL, sum, lanes);
+        int other = __shfl_xor_sync(ALL, sum, 4);
+        if (!inside) return;
+        codes(column, step, part / 4, slot)[part % 4] = int(packed);
+        if (part == 0) {
+            uint32_t sums = (uint32_t(sum) & 0xffff) | uint32_t(other) << 16;
+            *scale(column, step, slot) = make_uint2(__float_as_uint(__fdiv_rn(largest, 127.0f)), sums);
+        }
+    }
+};

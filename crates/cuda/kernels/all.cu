@@ -1,0 +1,4 @@
+// Everything in one module.
+#include "attend.cu"
+#include "matvec.cu"
+#include "rows.cu"

@@ -1,0 +1,102 @@
+// What all kernels stand on. Arithmetic is spelled out (`__fmaf_rn`, `__fadd_rn`) and compiled without contraction, so that the
+// same source gives the same bits on every device, and on a CPU.
+#pragma once
+
+#ifdef __CUDACC__
+// A kernel takes one struct, which the host has as `#[repr(C)]`.
+#define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
+#include <stdint.h>
+#endif
+
+// Shared memory as the launch sized it.
+extern __shared__ uint4 shared_memory[];
+
+constexpr unsigned WARP = 32;
+constexpr unsigned ALL = 0xffffffff;
+// Threads of every block: sums over a block are taken in an order that depends on it.
+constexpr unsigned THREADS = 256;
+
+__device__ inline unsigned lane() { return threadIdx.x % WARP; }
+__device__ inline unsigned warp() { return threadIdx.x / WARP; }
+
+__device__ inline float from_f16(uint16_t bits) {
+#ifdef __CUDACC__
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+#else
+    _Float16 half;
+    memcpy(&half, &bits, sizeof half);
+    return half;
+#endif
+}
+
+__device__ inline uint16_t to_f16(float value) {
+#ifdef __CUDACC__
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+#else
+    _Float16 half = _Float16(value);
+    uint16_t bits;
+    memcpy(&bits, &half, sizeof bits);
+    return bits;
+#endif
+}
+
+__device__ inline float from_bf16(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
+
+// e to the x, within 2 ulp; 0 far below.
+__device__ inline float exponential(float x) {
+    x = fminf(fmaxf(x, -87.0f), 88.0f);
+    float n = rintf(__fmul_rn(x, 1.44269504f));
+    float r = __fmaf_rn(n, -0.693359375f, x);
+    r = __fmaf_rn(n, 2.12194440e-4f, r);
+    float y = 1.9875691500e-4f;
+    y = __fmaf_rn(y, r, 1.3981999507e-3f);
+    y = __fmaf_rn(y, r, 8.3334519073e-3f);
+    y = __fmaf_rn(y, r, 4.1665795894e-2f);
+    y = __fmaf_rn(y, r, 1.6666665459e-1f);
+    y = __fmaf_rn(y, r, 5.0000001201e-1f);
+    y = __fmaf_rn(y, __fmul_rn(r, r), __fadd_rn(r, 1.0f));
+    return __fmul_rn(y, __uint_as_float(uint32_t(int(n) + 127) << 23));
+}
+
+__device__ inline float silu(float x) { return __fdiv_rn(x, __fadd_rn(1.0f, exponential(-x))); }
+
+__device__ inline float hyperbolic_tangent(float x) {
+    float e = exponential(__fmul_rn(2.0f, fminf(fabsf(x), 40.0f)));
+    float value = __fdiv_rn(__fadd_rn(e, -1.0f), __fadd_rn(e, 1.0f));
+    return x < 0.0f ? -value : value;
+}
+
+// Of a warp, in the order of a butterfly; every lane has it.
+__device__ inline float warp_sum(float value) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) value = __fadd_rn(value, __shfl_xor_sync(ALL, value, lanes));
+    return value;
+}
+
+__device__ inline float warp_max(float value) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) value = fmaxf(value, __shfl_xor_sync(ALL, value, lanes));
+    return value;
+}
+
+// Of a block; every thread has it. `room` is for a value a warp, and free again behind the next barrier.
+__device__ inline float block_sum(float value, float* room) {
+    value = warp_sum(value);
+    if (lane() == 0) room[warp()] = value;
+    __syncthreads();
+    value = 0.0f;
+    for (unsigned i = 0; i < THREADS / WARP; i++) value = __fadd_rn(value, room[i]);
+    return value;
+}
+
+// What an RMS norm multiplies with.
+__device__ inline float rms_factor(float squares, unsigned width, float eps) {
+    return __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(squares, float(width)), eps)));
+}
+
+template <class T>
+__device__ inline T load(uint64_t base, size_t index) {
+    return reinterpret_cast<const T*>(base)[index];
+}

@@ -1,0 +1,139 @@
+// What is done to rows apart from products.
+#include "cache.cuh"
+#include "format.cuh"
+
+struct Embed {
+    Matrix matrix;
+    uint64_t tokens;
+    // f32 `[tokens, width]`
+    uint64_t out;
+    uint32_t width;
+    float scale;
+};
+
+struct DecodeGroup {
+    const Matrix& matrix;
+    const Place& place;
+    float values[GROUP];
+
+    template <uint32_t FORMAT>
+    __device__ void run() {
+        decode<FORMAT>(matrix, place, values);
+    }
+};
+
+// A block a token, a thread a group.
+KERNEL(embed, Embed) {
+    const unsigned token = load<uint32_t>(p.tokens, blockIdx.x), steps = slot_groups(p.width);
+    float* out = reinterpret_cast<float*>(p.out) + size_t(blockIdx.x) * p.width;
+    for (unsigned group = threadIdx.x; group < row_groups(p.width); group += THREADS) {
+        Place place;
+        place.step = size_t(token / PANEL) * steps + group % steps;
+        place.lane = token % PANEL * SLOTS + group / steps;
+        place.row = token;
+        place.group = group;
+        place.groups = row_groups(p.width);
+        DecodeGroup decoded{p.matrix, place, {}};
+        with_format(p.matrix.format, decoded);
+        for (unsigned i = 0; i < GROUP && group * GROUP + i < p.width; i++) {
+            out[group * GROUP + i] = __fmul_rn(decoded.values[i], p.scale);
+        }
+    }
+}
+
+struct AddNormed {
+    // f32 `[rows, width]`
+    uint64_t from, x;
+    // Weights of an RMS norm.
+    uint64_t norm;
+    uint32_t width;
+    float eps;
+};
+
+// A block a row: `x += norm(from)`.
+KERNEL(add_normed, AddNormed) {
+    const float* from = reinterpret_cast<const float*>(p.from) + size_t(blockIdx.x) * p.width;
+    float* x = reinterpret_cast<float*>(p.x) + size_t(blockIdx.x) * p.width;
+    float squares = 0.0f;
+    for (unsigned i = threadIdx.x; i < p.width; i += THREADS) squares = __fmaf_rn(from[i], from[i], squares);
+    squares = block_sum(squares, reinterpret_cast<float*>(shared_memory));
+    const float factor = rms_factor(squares, p.width, p.eps);
+    for (unsigned i = threadIdx.x; i < p.width; i += THREADS) {
+        x[i] = __fadd_rn(x[i], __fmul_rn(__fmul_rn(from[i], factor), load<float>(p.norm, i)));
+    }
+}
+
+struct Append {
+    Cache cache;
+    // f32 `[rows, (heads + 2 kv_heads) * head_dim]`: queries, keys, values.
+    uint64_t qkv;
+    // f32 `[rows, heads * head_dim]`
+    uint64_t q;
+    // Weights of an RMS norm on the heads of queries and keys, or none.
+    uint64_t q_norm, k_norm;
+    // Cosine and sine, `[rows, rotated / 2]`.
+    uint64_t rotation;
+    // Cache slots of the rows.
+    uint64_t slots;
+    uint32_t rows, heads, rotated, adjacent;
+    float eps;
+};
+
+// A warp a head of a row: norm, rotation, and where it belongs.
+KERNEL(append, Append) {
+    const unsigned dim = p.cache.dim, heads = p.heads, all = heads + 2 * p.cache.heads;
+    const unsigned item = blockIdx.x * (THREADS / WARP) + warp();
+    if (item >= p.rows * all) return;
+    const unsigned row = item / all, head = item % all;
+    const float* from = reinterpret_cast<const float*>(p.qkv) + (size_t(row) * all + head) * dim;
+    float* values = reinterpret_cast<float*>(shared_memory) + warp() * dim;
+    const bool value = head >= heads + p.cache.heads;
+    const uint64_t norm = value ? 0 : head < heads ? p.q_norm : p.k_norm;
+    float squares = 0.0f;
+    for (unsigned i = lane(); i < dim; i += WARP) squares = __fmaf_rn(from[i], from[i], squares);
+    squares = warp_sum(squares);
+    const float factor = rms_factor(squares, dim, p.eps);
+    for (unsigned i = lane(); i < dim; i += WARP) {
+        values[i] = norm ? __fmul_rn(__fmul_rn(from[i], factor), load<float>(norm, i)) : from[i];
+    }
+    __syncwarp();
+    const unsigned half = value ? 0 : p.rotated / 2;
+    for (unsigned i = lane(); i < half; i += WARP) {
+        const float2 turn = load<float2>(p.rotation, size_t(row) * half + i);
+        float& a = values[p.adjacent ? 2 * i : i];
+        float& b = values[p.adjacent ? 2 * i + 1 : i + half];
+        const float x = a, y = b;
+        a = __fadd_rn(__fmul_rn(x, turn.x), -__fmul_rn(y, turn.y));
+        b = __fadd_rn(__fmul_rn(y, turn.x), __fmul_rn(x, turn.y));
+    }
+    __syncwarp();
+    if (head < heads) {
+        float* to = reinterpret_cast<float*>(p.q) + (size_t(row) * heads + head) * dim;
+        for (unsigned i = lane(); i < dim; i += WARP) to[i] = values[i];
+        return;
+    }
+    const size_t place = p.cache.place((head - heads) % p.cache.heads, load<uint32_t>(p.slots, row));
+    store(p.cache, value ? p.cache.values : p.cache.keys, place, values);
+}
+
+struct CopyBlocks {
+    Cache cache;
+    // From and to, in pairs, in order.
+    uint64_t pairs;
+    uint32_t count, block;
+};
+
+// A block a head: nothing else touches it.
+KERNEL(copy_blocks, CopyBlocks) {
+    const unsigned words = p.cache.position_bytes() / 4 * p.block;
+    for (unsigned i = 0; i < p.count; i++) {
+        const uint2 pair = load<uint2>(p.pairs, i);
+        const uint64_t stores[2] = {p.cache.keys, p.cache.values};
+        for (uint64_t store : stores) {
+            uint32_t* from = p.cache.words(store, p.cache.place(blockIdx.x, pair.x * p.block));
+            uint32_t* to = p.cache.words(store, p.cache.place(blockIdx.x, pair.y * p.block));
+            for (unsigned word = threadIdx.x; word < words; word += THREADS) to[word] = from[word];
+        }
+        __syncthreads();
+    }
+}

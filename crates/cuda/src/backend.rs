@@ -1,0 +1,329 @@
+//! The ops, launch by launch.
+
+use std::cell::RefCell;
+
+use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+use plimsoll_model::{Decoder, Gqa, Mixer, Pairing, Span};
+
+use crate::NAME;
+use crate::batch::Batch;
+use crate::cache::{self, Cache, KvType};
+use crate::device::{Buffer, Device};
+use crate::driver::Driver;
+use crate::pack::{GROUP, PANEL, SLOTS};
+use crate::params::{self, QUERIES, SPLIT, THREADS};
+use crate::weights::{Linear, Norm, Weights};
+
+/// The backend on a driver's device.
+pub struct Cuda<D: Driver> {
+    device: Device<D>,
+    kv: KvType,
+    scratch: RefCell<Scratch<D>>,
+}
+
+/// What ops compute on the way; grows to what a step takes.
+struct Scratch<D: Driver> {
+    /// Rows of a product that is not added to anything at once.
+    wide: Buffer<D>,
+    /// Of splits of attention, and the counter of each row and kv head.
+    partial: Buffer<D>,
+    tickets: Buffer<D>,
+}
+
+/// What becomes of a product, by its number in the kernels.
+#[derive(Clone, Copy)]
+enum Action {
+    Store = 0,
+    Add = 1,
+    Gate = 2,
+    Logits = 3,
+}
+
+/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
+struct Input<'a, D: Driver> {
+    x: &'a Buffer<D>,
+    rows: u64,
+    count: usize,
+    norm: Option<&'a Norm<D>>,
+}
+
+/// Where a product goes.
+struct Output<'a, D: Driver> {
+    to: &'a Buffer<D>,
+    action: Action,
+    stride: usize,
+    scale: f32,
+    cap: f32,
+}
+
+impl<'a, D: Driver> Output<'a, D> {
+    fn new(to: &'a Buffer<D>, action: Action, stride: usize) -> Self {
+        Self { to, action, stride, scale: 1.0, cap: 0.0 }
+    }
+}
+
+/// Gives `buffer` room for so many bytes; what was in it is lost.
+fn grow<D: Driver>(device: &Device<D>, buffer: &mut Buffer<D>, bytes: usize) -> Result<(), Error> {
+    if buffer.bytes < bytes {
+        *buffer = device.zeros(bytes)?;
+    }
+    Ok(())
+}
+
+impl<D: Driver> Cuda<D> {
+    /// # Errors
+    /// [`Error::Device`] if the device gives no memory.
+    pub fn new(driver: D, kv: KvType) -> Result<Self, Error> {
+        let device = Device::new(driver);
+        let scratch = Scratch { wide: device.zeros(4)?, partial: device.zeros(4)?, tickets: device.zeros(4)? };
+        Ok(Self { device, kv, scratch: RefCell::new(scratch) })
+    }
+
+    /// `W norm(x) + b` of matrices that read the same rows.
+    fn products(&self, linears: &[&Linear<D>], input: Input<'_, D>, output: Output<'_, D>) -> Result<(), Error> {
+        let Input { x, rows, count, norm } = input;
+        let Output { to, action, stride, scale, cap } = output;
+        let width = linears[0].width;
+        let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
+        let places = width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
+        let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
+        // Behind the rows: sums of the block, and of its threads.
+        let shared = |columns: usize| columns * column + 64 + columns * 4 * THREADS as usize;
+        let columns = if count > 1 && shared(4) <= self.device.shared_limit() { 4 } else { 1 };
+        if shared(columns) > self.device.shared_limit() {
+            let what = format!("rows of {width} values, which take {column} bytes of shared memory");
+            return Err(Error::Unsupported { backend: NAME, what });
+        }
+        let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
+        let panels = match action {
+            Action::Gate => panels(&linears[0]),
+            _ => linears.iter().map(panels).sum(),
+        };
+        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
+        let params = params::Matvec {
+            matrices: [matrix(0), matrix(1), matrix(2)],
+            x: x.address,
+            rows,
+            norm: norm.map_or(0, Norm::address),
+            out: to.address,
+            count: linears.len() as u32,
+            action: action as u32,
+            width: width as u32,
+            columns: count as u32,
+            stride: stride as u32,
+            eps: norm.map_or(0.0, |norm| norm.eps),
+            scale,
+            cap,
+        };
+        let warps = (THREADS / 32) as usize;
+        let grid = [panels.div_ceil(warps), count.div_ceil(columns), 1];
+        match columns {
+            1 => self.device.launch(grid, shared(1), params::Matvec1(params)),
+            _ => self.device.launch(grid, shared(4), params::Matvec4(params)),
+        }
+    }
+
+    /// What a step's attention needs on the way.
+    fn splits(&self, gqa: &Gqa, batch: &Batch<D>, scratch: &mut Scratch<D>) -> Result<usize, Error> {
+        let seen = match gqa.span {
+            Span::Window(window) => batch.longest.min(window + SPLIT),
+            _ => batch.longest,
+        };
+        let splits = seen.div_ceil(SPLIT);
+        let partial = batch.rows * gqa.heads * splits * (gqa.head_dim + 2) * 4;
+        grow(&self.device, &mut scratch.partial, if splits > 1 { partial } else { 0 })?;
+        grow(&self.device, &mut scratch.tickets, batch.rows * gqa.kv_heads * 4)?;
+        Ok(splits)
+    }
+}
+
+impl<D: Driver> Backend for Cuda<D> {
+    type Model = Weights<D>;
+    type Cache = Cache<D>;
+    type Batch = Batch<D>;
+    type Buffer = Buffer<D>;
+
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Weights<D>, Error> {
+        Weights::load(&self.device, decoder, source)
+    }
+
+    fn block_bytes(&self, decoder: &Decoder, block: usize) -> usize {
+        cache::block_bytes(decoder, block, self.kv)
+    }
+
+    fn cache(&self, decoder: &Decoder, shape: CacheShape) -> Result<Cache<D>, Error> {
+        Cache::new(&self.device, decoder, shape, self.kv)
+    }
+
+    fn buffer(&self, rows: usize, width: usize) -> Result<Buffer<D>, Error> {
+        self.device.zeros(rows * width * 4)
+    }
+
+    fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape) -> Result<Batch<D>, Error> {
+        Batch::new(&self.device, plan, cache, &model.ropes)
+    }
+
+    fn embed(&self, model: &Weights<D>, batch: &Batch<D>, x: &mut Buffer<D>) -> Result<(), Error> {
+        let params = params::Embed {
+            matrix: model.embedding.matrix,
+            tokens: batch.tokens,
+            out: x.address,
+            width: model.decoder.width as u32,
+            scale: model.decoder.embedding_scale,
+        };
+        self.device.launch([batch.rows, 1, 1], 0, params)
+    }
+
+    fn attention_inputs(
+        &self,
+        model: &Weights<D>,
+        layer: usize,
+        batch: &Batch<D>,
+        x: &Buffer<D>,
+        cache: &mut Cache<D>,
+        q: &mut Buffer<D>,
+    ) -> Result<(), Error> {
+        let weights = &model.layers[layer];
+        let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
+        let heads = gqa.heads + 2 * gqa.kv_heads;
+        let scratch = &mut *self.scratch.borrow_mut();
+        grow(&self.device, &mut scratch.wide, batch.rows * heads * gqa.head_dim * 4)?;
+        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm) };
+        let output = Output::new(&scratch.wide, Action::Store, heads * gqa.head_dim);
+        self.products(&weights.qkv.each_ref(), input, output)?;
+        let address = |norm: &Option<Norm<D>>| norm.as_ref().map_or(0, Norm::address);
+        let params = params::Append {
+            cache: cache.layer(layer),
+            qkv: scratch.wide.address,
+            q: q.address,
+            q_norm: address(&weights.q_norm),
+            k_norm: address(&weights.k_norm),
+            rotation: model.ropes.of_layer(layer).map_or(0, |rope| batch.rotations[rope]),
+            slots: batch.slots,
+            rows: batch.rows as u32,
+            heads: gqa.heads as u32,
+            rotated: gqa.rope.as_ref().map_or(0, |rope| rope.dim as u32),
+            adjacent: gqa.rope.as_ref().is_some_and(|rope| rope.pairing == Pairing::Adjacent).into(),
+            eps: weights.q_norm.as_ref().map_or(0.0, |norm| norm.eps),
+            padding: 0,
+        };
+        let warps = (THREADS / 32) as usize;
+        self.device.launch([(batch.rows * heads).div_ceil(warps), 1, 1], warps * gqa.head_dim * 4, params)
+    }
+
+    fn attend(
+        &self,
+        model: &Weights<D>,
+        layer: usize,
+        batch: &Batch<D>,
+        cache: &Cache<D>,
+        q: &Buffer<D>,
+        y: &mut Buffer<D>,
+    ) -> Result<(), Error> {
+        let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
+        let scratch = &mut *self.scratch.borrow_mut();
+        let splits = self.splits(gqa, batch, scratch)?;
+        let params = params::Attend {
+            cache: cache.layer(layer),
+            q: q.address,
+            y: y.address,
+            positions: batch.positions,
+            tables: batch.tables,
+            blocks: batch.blocks,
+            partial: scratch.partial.address,
+            tickets: scratch.tickets.address,
+            heads: gqa.heads as u32,
+            splits: splits as u32,
+            block: cache.shape.block as u32,
+            window: match gqa.span {
+                Span::Window(window) => window as u32,
+                _ => 0,
+            },
+            scale: gqa.scale,
+            padding: 0,
+        };
+        let shared = (QUERIES * (gqa.head_dim + SPLIT) + 2 * QUERIES) * 4;
+        self.device.launch([splits, gqa.kv_heads, batch.rows], shared, params)
+    }
+
+    fn project_add(
+        &self,
+        model: &Weights<D>,
+        projection: Projection,
+        batch: &Batch<D>,
+        y: &Buffer<D>,
+        x: &mut Buffer<D>,
+    ) -> Result<(), Error> {
+        let weights = &model.layers[projection.layer];
+        let (linear, post_norm) = match projection.half {
+            Half::Mixer => (&weights.out, &weights.mixer_post_norm),
+            Half::Mlp => (&weights.down, &weights.mlp_post_norm),
+        };
+        let width = model.decoder.width;
+        let input = Input { x: y, rows: 0, count: batch.rows, norm: None };
+        let Some(norm) = post_norm else {
+            return self.products(&[linear], input, Output::new(x, Action::Add, width));
+        };
+        let scratch = &mut *self.scratch.borrow_mut();
+        grow(&self.device, &mut scratch.wide, batch.rows * width * 4)?;
+        self.products(&[linear], input, Output::new(&scratch.wide, Action::Store, width))?;
+        let params = params::AddNormed {
+            from: scratch.wide.address,
+            x: x.address,
+            norm: norm.address(),
+            width: width as u32,
+            eps: norm.eps,
+        };
+        self.device.launch([batch.rows, 1, 1], 64, params)
+    }
+
+    fn mlp_inputs(
+        &self,
+        model: &Weights<D>,
+        layer: usize,
+        batch: &Batch<D>,
+        x: &Buffer<D>,
+        h: &mut Buffer<D>,
+    ) -> Result<(), Error> {
+        let weights = &model.layers[layer];
+        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm) };
+        let stride = weights.gate_up[0].rows();
+        self.products(&weights.gate_up.each_ref(), input, Output::new(h, Action::Gate, stride))
+    }
+
+    fn logits(&self, model: &Weights<D>, batch: &Batch<D>, x: &Buffer<D>, out: &mut Buffer<D>) -> Result<(), Error> {
+        if batch.output_rows == 0 {
+            return Ok(());
+        }
+        let Decoder { vocab, logit_scale, logit_softcap, .. } = model.decoder;
+        let input = Input { x, rows: batch.outputs, count: batch.output_rows, norm: Some(&model.norm) };
+        let output = Output::new(out, Action::Logits, vocab);
+        let output = Output { scale: logit_scale, cap: logit_softcap.unwrap_or(0.0), ..output };
+        self.products(&[model.head()], input, output)
+    }
+
+    fn copy_blocks(&self, cache: &mut Cache<D>, pairs: &[(u32, u32)]) -> Result<(), Error> {
+        let list: Vec<[u32; 2]> = pairs.iter().map(|(from, to)| [*from, *to]).collect();
+        let list = self.device.filled(&list)?;
+        let (count, block) = (pairs.len() as u32, cache.shape.block as u32);
+        for layer in cache.layers() {
+            let params = params::CopyBlocks { cache: layer, pairs: list.address, count, block };
+            self.device.launch([layer.heads as usize, 1, 1], 0, params)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, buffer: &Buffer<D>, len: usize) -> Result<Vec<f32>, Error> {
+        let mut values = vec![0.0; len];
+        self.device.read(buffer, &mut values)?;
+        Ok(values)
+    }
+
+    fn write(&self, values: &[f32], buffer: &mut Buffer<D>) -> Result<(), Error> {
+        self.device.write(buffer, values)
+    }
+}

@@ -1,0 +1,80 @@
+//! The paged cache of keys and values.
+
+use plimsoll_backend::{CacheShape, Error};
+use plimsoll_model::{Decoder, Gqa, Mixer};
+
+use crate::device::{Buffer, Device};
+use crate::driver::Driver;
+use crate::params;
+
+/// What keys and values are stored as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvType {
+    /// Half precision.
+    #[default]
+    F16,
+    /// Eight bits, with an f32 scale per token and head for the key and one for the value.
+    Q8,
+}
+
+/// Keys and values of all layers.
+pub struct Cache<D: Driver> {
+    layers: Vec<LayerCache<D>>,
+    pub(crate) shape: CacheShape,
+    kv: KvType,
+}
+
+struct LayerCache<D: Driver> {
+    keys: Buffer<D>,
+    values: Buffer<D>,
+    heads: usize,
+    dim: usize,
+}
+
+/// Bytes of one position of a head.
+fn position_bytes(dim: usize, kv: KvType) -> usize {
+    match kv {
+        KvType::F16 => dim.div_ceil(2) * 4,
+        KvType::Q8 => 4 + dim.div_ceil(4) * 4,
+    }
+}
+
+fn gqas(decoder: &Decoder) -> impl Iterator<Item = &Gqa> {
+    decoder.layers.iter().map(|layer| {
+        let Mixer::Gqa(gqa) = &layer.mixer;
+        gqa
+    })
+}
+
+/// Bytes of a block of so many positions in all layers.
+pub(crate) fn block_bytes(decoder: &Decoder, block: usize, kv: KvType) -> usize {
+    gqas(decoder).map(|gqa| 2 * gqa.kv_heads * position_bytes(gqa.head_dim, kv) * block).sum()
+}
+
+impl<D: Driver> Cache<D> {
+    pub(crate) fn new(device: &Device<D>, decoder: &Decoder, shape: CacheShape, kv: KvType) -> Result<Self, Error> {
+        let layer = |gqa: &Gqa| {
+            let bytes = shape.blocks * shape.block * gqa.kv_heads * position_bytes(gqa.head_dim, kv);
+            let (keys, values) = (device.zeros(bytes)?, device.zeros(bytes)?);
+            Ok(LayerCache { keys, values, heads: gqa.kv_heads, dim: gqa.head_dim })
+        };
+        Ok(Self { layers: gqas(decoder).map(layer).collect::<Result<_, Error>>()?, shape, kv })
+    }
+
+    /// As kernels take a layer's.
+    pub(crate) fn layer(&self, layer: usize) -> params::Cache {
+        let LayerCache { keys, values, heads, dim } = &self.layers[layer];
+        params::Cache {
+            keys: keys.address,
+            values: values.address,
+            heads: *heads as u32,
+            dim: *dim as u32,
+            slots: (self.shape.blocks * self.shape.block) as u32,
+            bits: if self.kv == KvType::Q8 { 8 } else { 16 },
+        }
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = params::Cache> + '_ {
+        (0..self.layers.len()).map(|layer| self.layer(layer))
+    }
+}

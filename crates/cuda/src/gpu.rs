@@ -1,0 +1,213 @@
+//! A GPU, through NVIDIA's driver, which is looked for when one is asked for: nothing is linked.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_void};
+use std::sync::Arc;
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute};
+use cudarc::driver::{CudaContext, CudaStream};
+use plimsoll_backend::Error;
+
+use crate::NAME;
+use crate::driver::{Driver, Launch};
+use crate::params::KERNELS;
+
+/// All kernels for all processors, made by `cargo xtask kernels`.
+static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
+/// Of the driver: CUDA 13.0.
+const VERSION: i32 = 13_000;
+/// Compute capability.
+const CAPABILITY: (i32, i32) = (7, 5);
+
+/// A GPU with the kernels loaded, and a stream of its own.
+pub struct Gpu {
+    functions: HashMap<&'static str, sys::CUfunction>,
+    module: sys::CUmodule,
+    stream: Arc<CudaStream>,
+    context: Arc<CudaContext>,
+    shared_limit: usize,
+}
+
+// SAFETY: handles of the driver may be used by any thread whose context is bound, which every method does first.
+unsafe impl Send for Gpu {}
+
+/// Memory on a GPU.
+pub struct Memory {
+    address: sys::CUdeviceptr,
+    bytes: usize,
+    /// Work that uses it is waited for before it is given back.
+    stream: Arc<CudaStream>,
+}
+
+/// What a GPU is.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// As its maker calls it.
+    pub name: String,
+    /// Compute capability.
+    pub capability: (i32, i32),
+    /// Bytes of memory, and how many of them are free.
+    pub memory: usize,
+    /// Bytes nobody uses.
+    pub free: usize,
+}
+
+fn device_error(reason: impl ToString) -> Error {
+    Error::Device { backend: NAME, reason: reason.to_string() }
+}
+
+fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
+    move |error| device_error(format!("{what}: {error}"))
+}
+
+/// The driver, if it is there and new enough.
+fn driver() -> Result<(), Error> {
+    // SAFETY: loads a library by its name.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(device_error("found no NVIDIA driver (libcuda), expected one for CUDA 13.0 or newer"));
+    }
+    let mut version = 0;
+    // SAFETY: every driver has this call, also those that are too old for the others.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(failed("asking the driver for its version"))?;
+    if version < VERSION {
+        let (major, minor) = (version / 1000, version % 1000 / 10);
+        let found = format!("found an NVIDIA driver for CUDA {major}.{minor}, expected 13.0 or newer (driver 580)");
+        return Err(device_error(found));
+    }
+    result::init().map_err(failed("starting the driver"))
+}
+
+/// How many GPUs there are.
+///
+/// # Errors
+/// [`Error::Device`] without a driver that works.
+pub fn count() -> Result<usize, Error> {
+    driver()?;
+    let count = result::device::get_count().map_err(failed("counting GPUs"))?;
+    Ok(count.max(0) as usize)
+}
+
+impl Gpu {
+    /// The GPU of a number, counted from 0.
+    ///
+    /// # Errors
+    /// [`Error::Device`] without driver or GPU, or with one that is too old, saying what was found.
+    pub fn new(ordinal: usize) -> Result<Self, Error> {
+        let count = count()?;
+        if ordinal >= count {
+            return Err(device_error(format!("found {count} GPUs, expected one of number {ordinal}")));
+        }
+        let context = CudaContext::new(ordinal).map_err(failed("opening the GPU"))?;
+        let capability = context.compute_capability().map_err(failed("asking the GPU what it is"))?;
+        if capability < CAPABILITY {
+            let found = format!("found a GPU of compute capability {}.{}", capability.0, capability.1);
+            return Err(device_error(format!("{found}, expected {}.{} or newer", CAPABILITY.0, CAPABILITY.1)));
+        }
+        let stream = context.new_stream().map_err(failed("making a stream"))?;
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
+        let shared_limit = context.attribute(attribute).map_err(failed("asking for shared memory"))?;
+        // SAFETY: the image is whole, and made for the driver's version or older.
+        let module = unsafe { result::module::load_data(FATBIN.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
+        let mut gpu =
+            Self { functions: HashMap::new(), module, stream, context, shared_limit: shared_limit.max(0) as usize };
+        for kernel in KERNELS {
+            let name = CString::new(*kernel).expect("kernels have plain names");
+            let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the module is loaded.
+            let function = unsafe {
+                result::module::get_function(module, name).and_then(|function| {
+                    result::function::set_function_attribute(function, limit, shared_limit)?;
+                    Ok(function)
+                })
+            };
+            gpu.functions.insert(kernel, function.map_err(failed(kernel))?);
+        }
+        Ok(gpu)
+    }
+
+    /// What it is.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the driver does not say.
+    pub fn describe(&self) -> Result<Description, Error> {
+        let describe = || {
+            let (free, memory) = self.context.mem_get_info()?;
+            Ok(Description { name: self.context.name()?, capability: self.context.compute_capability()?, memory, free })
+        };
+        describe().map_err(failed("asking the GPU what it is"))
+    }
+
+    fn bind(&self) -> Result<(), Error> {
+        self.context.bind_to_thread().map_err(failed("binding the GPU to a thread"))
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        // Nothing can be done about errors here; the context gives back all that is left.
+        let _ = self.bind();
+        let _ = self.stream.synchronize();
+        // SAFETY: nothing runs any more.
+        let _ = unsafe { result::module::unload(self.module) };
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        let _ = self.stream.context().bind_to_thread();
+        let _ = self.stream.synchronize();
+        // SAFETY: it was given by the driver, and nothing runs that could use it.
+        let _ = unsafe { result::free_sync(self.address) };
+    }
+}
+
+impl Driver for Gpu {
+    type Memory = Memory;
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, Error> {
+        self.bind()?;
+        // SAFETY: is not read before it is written.
+        let address = unsafe { result::malloc_sync(bytes) }.map_err(|error| {
+            let free = self.context.mem_get_info().map_or(0, |(free, _)| free);
+            device_error(format!("memory of {bytes} bytes, where {free} are free: {error}"))
+        })?;
+        Ok(Memory { address, bytes, stream: self.stream.clone() })
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.address
+    }
+
+    fn write(&self, memory: &mut Memory, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        assert!(offset + bytes.len() <= memory.bytes, "more than the memory takes");
+        self.bind()?;
+        let to = memory.address + offset as u64;
+        // SAFETY: the range lies in the memory. What can be paged is read before the call returns.
+        unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(failed("copying to the GPU"))
+    }
+
+    fn read(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), Error> {
+        assert!(bytes.len() <= memory.bytes, "more than the memory has");
+        self.bind()?;
+        // SAFETY: the range lies in the memory, and is waited for.
+        unsafe { result::memcpy_dtoh_async(bytes, memory.address, self.stream.cu_stream()) }
+            .and_then(|()| self.stream.synchronize())
+            .map_err(failed("copying from the GPU"))
+    }
+
+    fn shared_limit(&self) -> usize {
+        self.shared_limit
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error> {
+        let Launch { kernel, grid: [x, y, z], threads, shared, params } = *launch;
+        let function = *self.functions.get(kernel).ok_or_else(|| device_error(format!("no kernel `{kernel}`")))?;
+        self.bind()?;
+        let mut params = [params.as_ptr().cast_mut().cast::<c_void>()];
+        let stream = self.stream.cu_stream();
+        // SAFETY: the caller's promise; the driver copies the parameters before it returns.
+        unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), shared, stream, &mut params) }
+            .map_err(failed(kernel))
+    }
+}

@@ -1,0 +1,21 @@
+//! CUDA backend: own kernels, launched by the driver alone.
+//!
+//! The kernels are in `kernels/`. What launches them asks a [`Driver`], so that the same code runs on a GPU and, in tests, on a
+//! simulation of one.
+
+mod backend;
+mod batch;
+mod cache;
+mod device;
+mod driver;
+pub mod gpu;
+mod pack;
+mod params;
+mod weights;
+
+pub use backend::Cuda;
+pub use cache::KvType;
+pub use driver::{Driver, Launch};
+
+/// In messages.
+const NAME: &str = "CUDA";

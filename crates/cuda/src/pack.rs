@@ -1,0 +1,211 @@
+//! From blocks as files have them to planes as kernels read them: `kernels/format.cuh` says how they lie.
+
+use plimsoll_backend::Error;
+use plimsoll_formats::TensorView;
+use plimsoll_formats::blocks::{self, BlockType};
+
+/// Values of a group, slots of a row, rows of a panel.
+pub(crate) const GROUP: usize = 32;
+pub(crate) const SLOTS: usize = 16;
+pub(crate) const PANEL: usize = 2;
+
+/// Codes of 32 values of a block type.
+type Codes = [u8; GROUP];
+
+/// How a block type lies on the device.
+pub(crate) struct Format {
+    pub(crate) block: &'static BlockType,
+    /// Its number in the kernels.
+    pub(crate) id: u32,
+    /// Bytes a value of the plane of codes, or 0 where two values share one.
+    bytes: usize,
+    /// Bits above four, in bytes a group.
+    high: usize,
+    /// Bytes of scales a group, and a block of 256.
+    scales: usize,
+    per_block: usize,
+    /// Codes of a group of a block.
+    codes: fn(&[u8], usize, &mut Codes),
+    /// Where a block has what goes to the scales of a group and of the block.
+    scale_of: fn(usize) -> usize,
+    block_scales: usize,
+}
+
+/// A matrix in planes.
+#[derive(Default)]
+pub(crate) struct Packed {
+    pub(crate) codes: Vec<u8>,
+    pub(crate) high: Vec<u8>,
+    pub(crate) scales: Vec<u8>,
+    pub(crate) blocks: Vec<u8>,
+}
+
+fn none(_: &[u8], _: usize, _: &mut Codes) {}
+
+fn first(_: usize) -> usize {
+    0
+}
+
+/// `low` then `high` nibbles of sixteen bytes.
+fn halves(bytes: &[u8], codes: &mut Codes) {
+    for (i, byte) in bytes.iter().enumerate() {
+        (codes[i], codes[i + 16]) = (byte & 15, byte >> 4);
+    }
+}
+
+fn q8_0(block: &[u8], _: usize, codes: &mut Codes) {
+    codes.copy_from_slice(&block[2..34]);
+}
+
+fn q4_0(block: &[u8], _: usize, codes: &mut Codes) {
+    halves(&block[2..18], codes);
+}
+
+fn mxfp4(block: &[u8], _: usize, codes: &mut Codes) {
+    halves(&block[1..17], codes);
+}
+
+/// Nibbles of 64 values: the low ones first.
+fn nibbles(bytes: &[u8], group: usize, codes: &mut Codes) {
+    let bytes = &bytes[group / 2 * 32..][..32];
+    codes.iter_mut().zip(bytes).for_each(|(code, byte)| *code = byte >> (4 * (group % 2)) & 15);
+}
+
+fn q4_k(block: &[u8], group: usize, codes: &mut Codes) {
+    nibbles(&block[16..], group, codes);
+}
+
+fn q5_k(block: &[u8], group: usize, codes: &mut Codes) {
+    nibbles(&block[48..], group, codes);
+    codes.iter_mut().zip(&block[16..48]).for_each(|(code, high)| *code |= (high >> group & 1) << 4);
+}
+
+/// Halves of 128 values; in each, two groups in the low nibbles and two in the high ones.
+fn q6_k(block: &[u8], group: usize, codes: &mut Codes) {
+    let (half, part) = (group / 4, group % 4);
+    let (low, high) = (&block[64 * half + 32 * (part % 2)..], &block[128 + 32 * half..]);
+    for (i, code) in codes.iter_mut().enumerate() {
+        *code = low[i] >> (4 * (part / 2)) & 15 | (high[i] >> (2 * part) & 3) << 4;
+    }
+}
+
+fn floats(block: &'static BlockType, id: u32, bytes: usize) -> Format {
+    Format { block, id, bytes, high: 0, scales: 0, per_block: 0, codes: none, scale_of: first, block_scales: 0 }
+}
+
+impl Format {
+    /// How a block type is packed; others are made to Q8_0 first.
+    pub(crate) fn of(block: &BlockType) -> Option<Format> {
+        let quantized = |block, id, codes| Format {
+            block,
+            id,
+            bytes: 0,
+            high: 0,
+            scales: 2,
+            per_block: 0,
+            codes,
+            scale_of: first,
+            block_scales: 0,
+        };
+        let k = |block, id, high, codes| Format { high, scales: 0, per_block: 16, ..quantized(block, id, codes) };
+        let formats = [
+            floats(&blocks::F32, 0, 4),
+            floats(&blocks::F16, 1, 2),
+            floats(&blocks::BF16, 2, 2),
+            Format { bytes: 1, ..quantized(&blocks::Q8_0, 3, q8_0) },
+            quantized(&blocks::Q4_0, 4, q4_0),
+            Format { scales: 1, ..quantized(&blocks::MXFP4, 5, mxfp4) },
+            k(&blocks::Q4_K, 6, 0, q4_k),
+            k(&blocks::Q5_K, 7, 4, q5_k),
+            Format {
+                high: 8,
+                per_block: 2,
+                scale_of: |group| 192 + 2 * group,
+                block_scales: 208,
+                ..quantized(&blocks::Q6_K, 8, q6_k)
+            },
+        ];
+        formats.into_iter().find(|format| format.block.id == block.id)
+    }
+
+    /// Packs a matrix of this type.
+    pub(crate) fn pack(&self, data: &[u8], rows: usize, width: usize) -> Result<Packed, Error> {
+        let row_bytes = self.block.row_bytes(width)?;
+        let groups = width.div_ceil(GROUP);
+        let (steps, panels) = (groups.div_ceil(SLOTS), rows.div_ceil(PANEL));
+        let lanes = panels * steps * PANEL * SLOTS;
+        let planes = if self.bytes == 0 { 1 } else { self.bytes * GROUP / 16 };
+        let mut packed = Packed {
+            codes: vec![0; lanes * planes * 16],
+            high: vec![0; lanes * self.high],
+            scales: vec![0; lanes * self.scales],
+            blocks: vec![0; panels * PANEL * groups.div_ceil(8) * self.per_block],
+        };
+        for (row, data) in data.chunks_exact(row_bytes.max(1)).enumerate() {
+            for group in 0..groups {
+                let step = row / PANEL * steps + group % steps;
+                let lane = row % PANEL * SLOTS + group / steps;
+                self.group(data, group, (step, lane), planes, &mut packed);
+            }
+            if self.per_block > 0 {
+                let to = packed.blocks.chunks_exact_mut(self.per_block).skip(row * groups.div_ceil(8));
+                for (block, to) in data.chunks_exact(self.block.bytes).zip(to) {
+                    to.copy_from_slice(&block[self.block_scales..][..self.per_block]);
+                }
+            }
+        }
+        Ok(packed)
+    }
+
+    fn group(&self, row: &[u8], group: usize, (step, lane): (usize, usize), planes: usize, packed: &mut Packed) {
+        const LANES: usize = PANEL * SLOTS;
+        let mut plane = |plane: usize, bytes: &[u8]| {
+            packed.codes[((step * planes + plane) * LANES + lane) * 16..][..bytes.len()].copy_from_slice(bytes);
+        };
+        if self.block.values == 1 {
+            let bytes = &row[group * GROUP * self.bytes..];
+            let bytes = &bytes[..bytes.len().min(GROUP * self.bytes)];
+            bytes.chunks(16).enumerate().for_each(|(i, bytes)| plane(i, bytes));
+            return;
+        }
+        let per_block = self.block.values / GROUP;
+        let block = &row[group / per_block * self.block.bytes..][..self.block.bytes];
+        let mut codes = [0; GROUP];
+        (self.codes)(block, group % per_block, &mut codes);
+        if self.bytes == 1 {
+            codes.chunks(16).enumerate().for_each(|(i, bytes)| plane(i, bytes));
+        } else {
+            let low: [u8; 16] = std::array::from_fn(|i| codes[i] & 15 | codes[i + 16] << 4);
+            plane(0, &low);
+        }
+        let at = step * LANES + lane;
+        let scales = &block[(self.scale_of)(group % per_block)..];
+        packed.scales[at * self.scales..][..self.scales].copy_from_slice(&scales[..self.scales]);
+        let high = &mut packed.high[at * self.high..][..self.high];
+        for (i, code) in codes.iter().enumerate() {
+            // Byte `i % 4` of word `i / 4`, whose bits lie beside those of the other words.
+            match self.high {
+                4 => high[i % 4] |= (code >> 4) << (i / 4),
+                8 => high[i / 16 * 4 + i % 4] |= (code >> 4) << (2 * (i / 4 % 4)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Packs a tensor, and says in which format.
+pub(crate) fn pack(view: &TensorView<'_>) -> Result<(Format, Packed, usize, usize), Error> {
+    let (rows, width) = match view.shape[..] {
+        [rows, width] => (rows, width),
+        _ => (1, view.len()),
+    };
+    if let Some(format) = Format::of(view.block) {
+        let packed = format.pack(&view.data, rows, width)?;
+        return Ok((format, packed, rows, width));
+    }
+    let format = Format::of(&blocks::Q8_0).expect("a format of the table");
+    let mut data = vec![0; blocks::Q8_0.tensor_bytes(&view.shape)?];
+    blocks::Q8_0.encode(&view.to_f32()?, &mut data)?;
+    let packed = format.pack(&data, rows, width)?;
+    Ok((format, packed, rows, width))
+}

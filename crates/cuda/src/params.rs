@@ -1,0 +1,110 @@
+//! What kernels take, field by field as in `kernels/`. Addresses are 0 for none.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Threads of every block.
+pub(crate) const THREADS: u32 = 256;
+/// Positions of a split of attention.
+pub(crate) const SPLIT: usize = 128;
+/// Queries of a pass of attention.
+pub(crate) const QUERIES: usize = 8;
+
+/// A struct that a kernel takes.
+pub(crate) trait Params: Pod {
+    const KERNEL: &'static str;
+}
+
+macro_rules! params {
+    ($kernel:literal $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        params!($name { $($field: $type),* });
+        impl Params for $name {
+            const KERNEL: &'static str = $kernel;
+        }
+    };
+    ($name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Pod, Zeroable)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type,)*
+        }
+    };
+}
+
+params!(Matrix { codes: u64, high: u64, scales: u64, blocks: u64, bias: u64, format: u32, rows: u32 });
+params!(Cache { keys: u64, values: u64, heads: u32, dim: u32, slots: u32, bits: u32 });
+
+params!("embed" Embed { matrix: Matrix, tokens: u64, out: u64, width: u32, scale: f32 });
+params!(Matvec {
+    matrices: [Matrix; 3],
+    x: u64,
+    rows: u64,
+    norm: u64,
+    out: u64,
+    count: u32,
+    action: u32,
+    width: u32,
+    columns: u32,
+    stride: u32,
+    eps: f32,
+    scale: f32,
+    cap: f32,
+});
+params!("add_normed" AddNormed { from: u64, x: u64, norm: u64, width: u32, eps: f32 });
+params!("append" Append {
+    cache: Cache,
+    qkv: u64,
+    q: u64,
+    q_norm: u64,
+    k_norm: u64,
+    rotation: u64,
+    slots: u64,
+    rows: u32,
+    heads: u32,
+    rotated: u32,
+    adjacent: u32,
+    eps: f32,
+    padding: u32,
+});
+params!("attend" Attend {
+    cache: Cache,
+    q: u64,
+    y: u64,
+    positions: u64,
+    tables: u64,
+    blocks: u64,
+    partial: u64,
+    tickets: u64,
+    heads: u32,
+    splits: u32,
+    block: u32,
+    window: u32,
+    scale: f32,
+    padding: u32,
+});
+params!("copy_blocks" CopyBlocks { cache: Cache, pairs: u64, count: u32, block: u32 });
+
+/// A product of up to so many columns.
+macro_rules! matvec {
+    ($($kernel:literal $name:ident)*) => {$(
+        #[repr(transparent)]
+        #[derive(Clone, Copy, Debug, Pod, Zeroable)]
+        pub(crate) struct $name(pub(crate) Matvec);
+
+        impl Params for $name {
+            const KERNEL: &'static str = $kernel;
+        }
+    )*};
+}
+
+matvec!("matvec_1" Matvec1 "matvec_4" Matvec4);
+
+/// All of them.
+pub(crate) const KERNELS: &[&str] = &[
+    Embed::KERNEL,
+    Matvec1::KERNEL,
+    Matvec4::KERNEL,
+    AddNormed::KERNEL,
+    Append::KERNEL,
+    Attend::KERNEL,
+    CopyBlocks::KERNEL,
+];

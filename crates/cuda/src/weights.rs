@@ -1,0 +1,177 @@
+//! A model's weights on the device.
+
+use plimsoll_backend::{Error, TensorSource};
+use plimsoll_model::*;
+
+use crate::device::{Buffer, Device};
+use crate::driver::Driver;
+use crate::pack::pack;
+use crate::params;
+
+/// A model on this backend.
+pub struct Weights<D: Driver> {
+    pub(crate) decoder: Decoder,
+    pub(crate) ropes: Ropes,
+    pub(crate) embedding: Linear<D>,
+    /// None reads the embedding.
+    pub(crate) head: Option<Linear<D>>,
+    pub(crate) norm: Norm<D>,
+    pub(crate) layers: Vec<LayerWeights<D>>,
+}
+
+pub(crate) struct LayerWeights<D: Driver> {
+    pub(crate) mixer_norm: Norm<D>,
+    pub(crate) qkv: [Linear<D>; 3],
+    pub(crate) q_norm: Option<Norm<D>>,
+    pub(crate) k_norm: Option<Norm<D>>,
+    pub(crate) out: Linear<D>,
+    pub(crate) mixer_post_norm: Option<Norm<D>>,
+    pub(crate) mlp_norm: Norm<D>,
+    pub(crate) gate_up: [Linear<D>; 2],
+    pub(crate) down: Linear<D>,
+    pub(crate) mlp_post_norm: Option<Norm<D>>,
+}
+
+/// `W x + b`
+pub(crate) struct Linear<D: Driver> {
+    /// Keep what the addresses lie in.
+    _planes: [Buffer<D>; 4],
+    _bias: Option<Buffer<D>>,
+    pub(crate) matrix: params::Matrix,
+    pub(crate) width: usize,
+}
+
+/// RMS norm.
+pub(crate) struct Norm<D: Driver> {
+    weight: Buffer<D>,
+    pub(crate) eps: f32,
+}
+
+impl<D: Driver> Norm<D> {
+    pub(crate) fn address(&self) -> u64 {
+        self.weight.address
+    }
+}
+
+impl<D: Driver> Linear<D> {
+    pub(crate) fn rows(&self) -> usize {
+        self.matrix.rows as usize
+    }
+
+    /// Whether its products take activations in eight bits.
+    pub(crate) fn rounds(&self) -> bool {
+        self.matrix.format >= 3
+    }
+}
+
+impl<D: Driver> Weights<D> {
+    /// Packs tensor by tensor, each read once.
+    pub(crate) fn load(device: &Device<D>, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self, Error> {
+        let loader = Loader { device, source };
+        Ok(Self {
+            decoder: decoder.clone(),
+            ropes: Ropes::new(decoder),
+            embedding: loader.linear(Part::Embedding.global(), None)?,
+            layers: decoder
+                .layers
+                .iter()
+                .enumerate()
+                .map(|(i, layer)| loader.layer(layer, i))
+                .collect::<Result<_, _>>()?,
+            norm: loader.norm(decoder.norm, Part::FinalNorm.global())?,
+            head: (!decoder.tied_embeddings).then(|| loader.linear(Part::Head.global(), None)).transpose()?,
+        })
+    }
+
+    /// The matrix of the logits.
+    pub(crate) fn head(&self) -> &Linear<D> {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+struct Loader<'a, D: Driver> {
+    device: &'a Device<D>,
+    source: &'a dyn TensorSource,
+}
+
+impl<D: Driver> Loader<'_, D> {
+    fn linear(&self, weight: TensorId, bias: Option<TensorId>) -> Result<Linear<D>, Error> {
+        let view = self.source.tensor(weight)?;
+        let (format, packed, rows, width) = pack(&view)?;
+        self.source.release(view);
+        let filled = |bytes: &[u8]| self.device.filled(bytes);
+        let planes = [filled(&packed.codes)?, filled(&packed.high)?, filled(&packed.scales)?, filled(&packed.blocks)?];
+        let bias = bias.map(|id| self.device.filled(&self.source.values(id)?)).transpose()?;
+        let [codes, high, scales, blocks] = planes.each_ref().map(|plane| plane.address);
+        let bias_address = bias.as_ref().map_or(0, |bias| bias.address);
+        let (format, rows) = (format.id, rows as u32);
+        let matrix = params::Matrix { codes, high, scales, blocks, bias: bias_address, format, rows };
+        Ok(Linear { _planes: planes, _bias: bias, matrix, width })
+    }
+
+    fn norm(&self, norm: plimsoll_model::Norm, id: TensorId) -> Result<Norm<D>, Error> {
+        let plimsoll_model::Norm::Rms { eps } = norm;
+        Ok(Norm { weight: self.device.filled(&self.source.values(id)?)?, eps })
+    }
+
+    fn layer(&self, layer: &Layer, i: usize) -> Result<LayerWeights<D>, Error> {
+        let (Mixer::Gqa(gqa), Mlp::Dense(Ffn { bias: mlp_bias, .. })) = (&layer.mixer, &layer.mlp);
+        let linear = |weight: Part, has_bias: bool, bias: Part| self.linear(weight.of(i), has_bias.then(|| bias.of(i)));
+        let norm = |part: Part| self.norm(layer.norm, part.of(i));
+        let head_norm = |part| (gqa.qk_norm == QkNorm::Head).then(|| norm(part)).transpose();
+        let post_norm = |part| (layer.residual == Residual::Sandwich).then(|| norm(part)).transpose();
+        Ok(LayerWeights {
+            mixer_norm: norm(Part::MixerNorm)?,
+            qkv: [
+                linear(Part::Q, gqa.qkv_bias, Part::QBias)?,
+                linear(Part::K, gqa.qkv_bias, Part::KBias)?,
+                linear(Part::V, gqa.qkv_bias, Part::VBias)?,
+            ],
+            q_norm: head_norm(Part::QNorm)?,
+            k_norm: head_norm(Part::KNorm)?,
+            out: linear(Part::Out, gqa.out_bias, Part::OutBias)?,
+            mixer_post_norm: post_norm(Part::MixerPostNorm)?,
+            mlp_norm: norm(Part::MlpNorm)?,
+            gate_up: [linear(Part::Gate, *mlp_bias, Part::GateBias)?, linear(Part::Up, *mlp_bias, Part::UpBias)?],
+            down: linear(Part::Down, *mlp_bias, Part::DownBias)?,
+            mlp_post_norm: post_norm(Part::MlpPostNorm)?,
+        })
+    }
+}
+
+/// The different rotary embeddings of a model.
+pub(crate) struct Ropes {
+    ropes: Vec<(Rope, RopeTable)>,
+    layers: Vec<Option<usize>>,
+}
+
+impl Ropes {
+    fn new(decoder: &Decoder) -> Self {
+        let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
+        let mut index = |rope: &Rope| {
+            ropes.iter().position(|(known, _)| known == rope).unwrap_or_else(|| {
+                ropes.push((rope.clone(), rope.table()));
+                ropes.len() - 1
+            })
+        };
+        let layers = decoder.layers.iter().map(|layer| {
+            let Mixer::Gqa(gqa) = &layer.mixer;
+            gqa.rope.as_ref().map(&mut index)
+        });
+        Self { layers: layers.collect(), ropes }
+    }
+
+    /// Which of the rotations a layer uses.
+    pub(crate) fn of_layer(&self, layer: usize) -> Option<usize> {
+        self.layers[layer]
+    }
+
+    /// Bits of cosine and sine for each embedding and position.
+    pub(crate) fn rotations(&self, positions: &[u32]) -> Vec<Vec<u32>> {
+        let rotation = |(_, table): &(Rope, RopeTable)| {
+            let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
+            pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()
+        };
+        self.ropes.iter().map(rotation).collect()
+    }
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask kernels [--check]`: compiles the CUDA kernels for every GPU, with NVIDIA's compiler from PyPI, which needs none.
+//!
+//! The image is committed beside the sources with the digests of both, so that a build needs no compiler; `--check` makes it
+//! again and compares.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+use crate::Result;
+
+/// All of one version: a newer compiler writes what an older driver does not load.
+const PACKAGES: &[&str] = &[
+    "nvidia-cuda-nvcc==13.0.88",
+    "nvidia-cuda-runtime==13.0.96",
+    "nvidia-cuda-crt==13.0.88",
+    "nvidia-nvvm==13.0.88",
+    "nvidia-cuda-cccl==13.0.85",
+];
+/// Machine code for these, and PTX of the second for what comes after them.
+const PROCESSORS: &[&str] = &["75", "80", "89", "90a", "100", "120"];
+const PTX: &str = "80";
+const FOLDER: &str = "crates/cuda/kernels";
+
+pub fn kernels(root: &Path, args: &[String]) -> Result<()> {
+    let check = match args {
+        [] => false,
+        [flag] if flag == "--check" => true,
+        _ => return Err("usage: cargo xtask kernels [--check]".into()),
+    };
+    let folder = root.join(FOLDER);
+    let (image, digests) = (folder.join("kernels.fatbin"), folder.join("kernels.sha256"));
+    let made = root.join("target/kernels.fatbin");
+    let home = match compiler(root) {
+        // The digests are a gate of their own.
+        Err(error) if check => {
+            println!("kernels: not made again, for want of NVIDIA's compiler: {error}");
+            return Ok(());
+        }
+        home => home?,
+    };
+    compile(&home, &folder.join("all.cu"), &made)?;
+    let bytes = fs::read(&made)?;
+    let text = format!("{}  sources\n{}  kernels.fatbin\n", sources(&folder)?, hex(&Sha256::digest(&bytes)));
+    if !check {
+        fs::write(&image, &bytes)?;
+        fs::write(&digests, text)?;
+        println!("{}: {} bytes", image.display(), bytes.len());
+        return Ok(());
+    }
+    if fs::read(&image)? != bytes || fs::read_to_string(&digests)? != text {
+        return Err("the committed kernels are not those of the sources; run `cargo xtask kernels`".into());
+    }
+    println!("kernels: ok");
+    Ok(())
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digest over the names and contents of the sources.
+fn sources(folder: &Path) -> Result<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "cu" || extension == "cuh"));
+    files.sort();
+    let mut digest = Sha256::new();
+    for file in files {
+        digest.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        digest.update(fs::read(&file)?);
+    }
+    Ok(hex(&digest.finalize()))
+}
+
+fn compile(home: &Path, source: &Path, to: &Path) -> Result<()> {
+    let mut nvcc = Command::new(home.join("bin/nvcc"));
+    nvcc.env("CUDA_HOME", home).current_dir(source.parent().unwrap_or(home));
+    // Sums are written as they are meant: nothing is contracted.
+    nvcc.args(["-fatbin", "-std=c++17", "-O3", "-fmad=false", "--compress-mode=size"]);
+    for processor in PROCESSORS {
+        nvcc.arg(format!("-gencode=arch=compute_{processor},code=sm_{processor}"));
+    }
+    nvcc.arg(format!("-gencode=arch=compute_{PTX},code=compute_{PTX}"));
+    nvcc.arg("-o").arg(to).arg(source.file_name().unwrap_or_default());
+    run(&mut nvcc)
+}
+
+/// Where the compiler is, installed when it is not there.
+fn compiler(root: &Path) -> Result<PathBuf> {
+    let venv = root.join("target/nvcc");
+    if home(&venv).is_none() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
+    }
+    home(&venv).ok_or_else(|| format!("no nvcc in {}", venv.display()).into())
+}
+
+fn home(venv: &Path) -> Option<PathBuf> {
+    let pythons = fs::read_dir(venv.join("lib")).ok()?;
+    let mut homes = pythons.filter_map(|entry| Some(entry.ok()?.path().join("site-packages/nvidia/cu13")));
+    homes.find(|home| home.join("bin/nvcc").exists())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    if command.status()?.success() {
+        return Ok(());
+    }
+    Err(format!("{command:?} failed").into())
+}
