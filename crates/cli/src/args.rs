@@ -9,7 +9,7 @@ use plimsoll::{RECIPES, Recipe};
 use serde_json::Value;
 
 use crate::commands::BenchArgs;
-use crate::cpu::{CpuArgs, at_most};
+use crate::device::{DeviceArgs, at_most};
 use crate::exit;
 use crate::sampling::SamplingArgs;
 
@@ -97,7 +97,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
-    pub(crate) cpu: CpuArgs,
+    pub(crate) device: DeviceArgs,
 }
 
 /// Print how probable a model finds a text: log-likelihood, perplexity, bits per byte
@@ -118,7 +118,7 @@ pub(crate) struct ScoreArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) top: usize,
     #[command(flatten)]
-    pub(crate) cpu: CpuArgs,
+    pub(crate) device: DeviceArgs,
 }
 
 /// Print the token ids of a text, or with --decode the text of token ids

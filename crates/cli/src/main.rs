@@ -2,7 +2,7 @@
 //!
 //! | to change | look in |
 //! |---|---|
-//! | flags and help | `args.rs`, `sampling.rs` for those of requests, `cpu.rs` for those of the processor, `commands/bench/args.rs` for those of `bench` |
+//! | flags and help | `args.rs`, `sampling.rs` for those of requests, `device.rs` for what computes, `commands/bench/args.rs` for those of `bench` |
 //! | what a subcommand does | `commands/` |
 //! | exit codes, and how errors are shown | `exit.rs` |
 //! | where models.toml and models.lock are found | `project.rs` |
@@ -12,7 +12,7 @@ mod answer;
 mod args;
 mod chat;
 mod commands;
-mod cpu;
+mod device;
 mod exit;
 mod input;
 mod interrupt;

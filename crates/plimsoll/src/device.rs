@@ -1,11 +1,18 @@
 //! Where models run: the only place that knows which backends are compiled in.
 
+use std::fmt;
+use std::str::FromStr;
+
 #[cfg(feature = "candle")]
 use plimsoll_candle::Candle;
 use plimsoll_cpu::Cpu;
+#[cfg(feature = "cuda")]
+use plimsoll_cuda::{Cuda, gpu::Gpu};
 use plimsoll_engine::bench::{Bench, Work};
 use plimsoll_engine::{Local, Opened, Progress, Scores};
 
+#[cfg(feature = "cuda")]
+use crate::KvType;
 use crate::{CpuOptions, Result, Settings};
 
 /// A device and the backend that drives it.
@@ -15,6 +22,9 @@ pub enum Device {
     /// The best one that is there.
     #[default]
     Auto,
+    /// NVIDIA's GPU of that number.
+    #[cfg(feature = "cuda")]
+    Cuda(usize),
     /// The processor, with this project's own kernels.
     Cpu,
     /// The processor, with candle's: the reference that everything else is held to, and slow.
@@ -28,6 +38,8 @@ pub enum Device {
 impl Device {
     /// The devices of this build, best first.
     pub const ALL: &'static [Device] = &[
+        #[cfg(feature = "cuda")]
+        Device::Cuda(0),
         #[cfg(feature = "metal")]
         Device::Metal,
         Device::Cpu,
@@ -35,10 +47,12 @@ impl Device {
         Device::Candle,
     ];
 
-    /// Its name on the command line.
+    /// What kind of device it is.
     pub fn name(self) -> &'static str {
         match self {
             Device::Auto => "auto",
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => "cuda",
             Device::Cpu => "cpu",
             #[cfg(feature = "candle")]
             Device::Candle => "candle",
@@ -62,6 +76,8 @@ impl Device {
     /// Whether it can be used, or why not.
     pub fn probe(self) -> Result<()> {
         match self {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(number) => Ok(Gpu::new(number).map(drop)?),
             #[cfg(feature = "metal")]
             Device::Metal => Ok(Candle::metal().map(drop)?),
             _ => Ok(()),
@@ -74,12 +90,44 @@ impl Device {
     }
 }
 
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(number) => write!(f, "cuda:{number}"),
+            _ => f.write_str(self.name()),
+        }
+    }
+}
+
+/// `auto`, `cpu`, `cuda:0`: what this build has.
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        #[cfg(feature = "cuda")]
+        if let Some(number) = text.strip_prefix("cuda").and_then(|rest| match rest {
+            "" => Some(0),
+            _ => rest.strip_prefix(':')?.parse().ok(),
+        }) {
+            return Ok(Device::Cuda(number));
+        }
+        let known = [Device::Auto].iter().chain(Self::ALL).find(|device| device.name() == text);
+        known.copied().ok_or_else(|| format!("this build has auto, {}", names(Self::ALL)))
+    }
+}
+
 /// Runs an expression with the backend of a device.
 macro_rules! with_backend {
     ($settings:expr, $backend:ident => $run:expr) => {
         match $settings.device.pick().0 {
             Device::Auto | Device::Cpu => {
                 let $backend = Cpu::new(&$settings.cpu)?;
+                $run
+            }
+            #[cfg(feature = "cuda")]
+            Device::Cuda(number) => {
+                let $backend = Cuda::new(Gpu::new(number)?, $settings.cuda_kv()?)?;
                 $run
             }
             #[cfg(feature = "candle")]
@@ -97,6 +145,19 @@ macro_rules! with_backend {
 }
 
 impl Settings {
+    /// How keys and values are stored on a GPU.
+    #[cfg(feature = "cuda")]
+    fn cuda_kv(&self) -> Result<plimsoll_cuda::KvType> {
+        match self.cpu.kv {
+            KvType::F16 => Ok(plimsoll_cuda::KvType::F16),
+            KvType::Q8 => Ok(plimsoll_cuda::KvType::Q8),
+            KvType::F32 => {
+                let what = "a cache of f32; it has f16 and q8".into();
+                Err(plimsoll_backend::Error::Unsupported { backend: "CUDA", what }.into())
+            }
+        }
+    }
+
     pub(crate) fn local(&self, opened: Opened, progress: Progress<'_>) -> Result<Local> {
         with_backend!(self, backend => Ok(opened.start(backend, self.kv_bytes, self.options.clone(), progress)?))
     }
@@ -122,5 +183,5 @@ impl Settings {
 }
 
 fn names(devices: &[Device]) -> String {
-    devices.iter().map(|device| device.name()).collect::<Vec<_>>().join(", ")
+    devices.iter().map(Device::to_string).collect::<Vec<_>>().join(", ")
 }

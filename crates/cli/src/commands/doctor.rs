@@ -15,14 +15,16 @@ pub(crate) fn run(global: &Global) -> Result<()> {
     let lock = lock_state(global);
     let (device, why) = Device::Auto.pick();
     if global.json {
-        let devices: Vec<_> =
-            Device::ALL.iter().map(|device| json!({ "name": device.name(), "problem": problem(*device) })).collect();
+        let devices: Vec<_> = Device::ALL
+            .iter()
+            .map(|device| json!({ "name": device.to_string(), "problem": problem(*device) }))
+            .collect();
         return output::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
             "machine": machine,
             "tiers": Tier::here().map(Tier::name).collect::<Vec<_>>(),
             "devices": devices,
-            "pick": { "device": device.name(), "why": why },
+            "pick": { "device": device.to_string(), "why": why },
             "lock": lock,
         }));
     }
@@ -36,10 +38,8 @@ pub(crate) fn run(global: &Global) -> Result<()> {
     output::line(&format!("tiers     {}", Tier::here().map(Tier::name).collect::<Vec<_>>().join(" ")))?;
     output::line(&format!("memory    {memory}"))?;
     let state = |device: &Device| problem(*device).map_or("usable".into(), |problem| format!("not usable: {problem}"));
-    Device::ALL
-        .iter()
-        .try_for_each(|device| output::line(&format!("device    {}: {}", device.name(), state(device))))?;
-    output::line(&format!("picked    {}: {why}", device.name()))?;
+    Device::ALL.iter().try_for_each(|device| output::line(&format!("device    {device}: {}", state(device))))?;
+    output::line(&format!("picked    {device}: {why}"))?;
     output::line(&format!("lock      {}", describe_lock(&lock)))
 }
 

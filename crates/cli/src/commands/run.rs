@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<()> {
 fn load(global: &Global, args: &RunArgs) -> Result<Arc<dyn Generate>> {
     let verified = open_model(global, &args.model)?;
     let bar = Bytes::new("loading");
-    Ok(args.cpu.settings().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
+    Ok(args.device.settings().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
 }
 
 fn request(args: &RunArgs) -> Result<Request> {

@@ -25,7 +25,7 @@ pub(crate) fn run(global: &Global, args: &ScoreArgs) -> Result<()> {
         }
     };
     let bar = Bytes::new("loading");
-    let scores = args.cpu.settings().score(&opened, &[ids], args.top, &|done, total| bar.set(done, total))?;
+    let scores = args.device.settings().score(&opened, &[ids], args.top, &|done, total| bar.set(done, total))?;
     drop(bar);
     let scores = scores.first().ok_or_else(|| Failure::new(Exit::Failure, "the model returned no scores"))?;
     let summary = Summary::new(scores, bytes);

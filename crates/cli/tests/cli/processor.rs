@@ -63,7 +63,8 @@ fn bench_tells_what_it_was_told() {
 fn what_this_machine_lacks_is_a_mistake() {
     let fixture = Fixture::locked();
     let foreign = if cfg!(target_arch = "aarch64") { "avx2" } else { "neon-dotprod" };
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
+        (&["--device", "gpu"], "this build has auto, "),
         (&["--tier", foreign], "this processor has "),
         (&["--tier", "sse"], ", scalar"),
         (&["--kv", "q4"], "[possible values: f32, f16, q8]"),

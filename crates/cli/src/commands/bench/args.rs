@@ -4,7 +4,7 @@ use clap::Args;
 use plimsoll::bench::Work;
 
 use crate::args::ModelArgs;
-use crate::cpu::{CpuArgs, at_most};
+use crate::device::{DeviceArgs, at_most};
 
 /// Time a model's steps: tokens per second of prompts and answers, and the share of the memory's bandwidth
 ///
@@ -43,7 +43,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, conflicts_with_all = ["prefill", "batch", "chunk", "no_bandwidth"])]
     pub(crate) speculate: bool,
     #[command(flatten)]
-    pub(crate) cpu: CpuArgs,
+    pub(crate) device: DeviceArgs,
 }
 
 impl BenchArgs {
@@ -76,7 +76,7 @@ mod tests {
     fn the_form_that_scripts_rely_on() {
         let line = "plimsoll bench --unlocked m -p 512 -n 64 -d 0 --threads 2 --reps 5 --json";
         let (args, default) = (parse(line), parse("plimsoll bench"));
-        assert_eq!((args.cpu.threads, args.reps, default.cpu.threads, default.reps), (Some(2), 5, None, 5));
+        assert_eq!((args.device.threads, args.reps, default.device.threads, default.reps), (Some(2), 5, None, 5));
         assert_eq!(args.works(), [Work::prefill(512, 0), Work::decode(64, 0, 1)]);
         assert_eq!(args.works(), default.works());
     }

@@ -52,7 +52,7 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
 
 /// The cache may take what memory there is.
 fn settings(args: &BenchArgs, machine: &Machine) -> Settings {
-    let mut settings = args.cpu.settings();
+    let mut settings = args.device.settings();
     settings.options.prefill_chunk = args.chunk;
     settings.kv_bytes = machine.memory.as_ref().map(|memory| memory.available);
     settings

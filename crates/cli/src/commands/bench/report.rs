@@ -97,7 +97,7 @@ impl Report<'_> {
             "reps": self.rows.first().map(|row| row.tok_s.len()),
             "model": info.name,
             "family": info.family,
-            "device": self.device.name(),
+            "device": self.device.to_string(),
             "backend": info.backend,
             "file_bytes": self.file_bytes,
             "step_bytes": step_bytes,
@@ -119,7 +119,7 @@ impl Report<'_> {
         });
         let mut text = format!("model      {} ({}), {}\n", info.name, info.family, output::size(self.file_bytes));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "backend    {} on {}, {options}", info.backend, self.device.name());
+        let _ = writeln!(text, "backend    {} on {}, {options}", info.backend, self.device);
         let _ = writeln!(text, "memory     {memory} at the peak, loaded in {:.2} s", self.load_s);
         let _ = writeln!(text, "bandwidth  {bandwidth}");
         text += "\n         tokens   depth sequences     tok/s       min       max bandwidth\n";

@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     }
     let opened = Opened::new(open_model(global, &args.model)?)?;
     let bar = Bytes::new("loading");
-    let model = args.cpu.settings().start_reporting(opened, &|done, total| bar.set(done, total))?;
+    let model = args.device.settings().start_reporting(opened, &|done, total| bar.set(done, total))?;
     drop(bar);
     let mut rows = rows(args, model.info().vocab);
     for rep in 0..=args.reps {

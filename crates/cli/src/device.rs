@@ -1,15 +1,19 @@
-//! Options of the processor. What a machine has is checked here, so that a mistake is one of the command line.
+//! Where models run, and options of the processor. What a machine has is checked here, so that a mistake is one of the
+//! command line.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
-use plimsoll::{CpuOptions, KvType, Settings, Tier};
+use plimsoll::{CpuOptions, Device, KvType, Settings, Tier};
 
 use crate::output;
 
-/// How the processor computes.
+/// What computes, and how the processor does.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Processor")]
-pub(crate) struct CpuArgs {
+#[command(next_help_heading = "Device")]
+pub(crate) struct DeviceArgs {
+    /// Where the model runs: auto, cpu, or what else this build has
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: Device,
     /// Threads that compute [default: one for each of --cores, or for each core there is]
     #[arg(short, long, value_name = "N", value_parser = at_most(1024))]
     pub(crate) threads: Option<usize>,
@@ -24,11 +28,12 @@ pub(crate) struct CpuArgs {
     pub(crate) kv: KvType,
 }
 
-impl CpuArgs {
+impl DeviceArgs {
     /// Settings with what was given here.
     pub(crate) fn settings(&self) -> Settings {
         let mut settings = Settings::default();
-        let Self { threads, cores, tier, kv } = self.clone();
+        let Self { device, threads, cores, tier, kv } = self.clone();
+        settings.device = device;
         (settings.cpu.threads, settings.cpu.cores, settings.cpu.tier, settings.cpu.kv) = (threads, cores, tier, kv);
         if settings.cpu != CpuOptions::default() && settings.device.cpu(&settings).is_none() {
             let device = settings.device.pick().0.name();
