@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
+use std::time::Instant;
 
+use bytemuck::Zeroable;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute};
 use cudarc::driver::{CudaContext, CudaStream};
@@ -11,7 +13,7 @@ use plimsoll_backend::Error;
 
 use crate::NAME;
 use crate::driver::{Driver, Launch};
-use crate::params::KERNELS;
+use crate::params::{self, KERNELS, Params, THREADS};
 
 /// All kernels for all processors, made by `cargo xtask kernels`.
 static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
@@ -51,6 +53,8 @@ pub struct Description {
     pub memory: usize,
     /// Bytes nobody uses.
     pub free: usize,
+    /// Multiprocessors.
+    pub multiprocessors: usize,
 }
 
 fn device_error(reason: impl ToString) -> Error {
@@ -131,11 +135,59 @@ impl Gpu {
     /// # Errors
     /// [`Error::Device`] if the driver does not say.
     pub fn describe(&self) -> Result<Description, Error> {
+        let multiprocessors = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         let describe = || {
             let (free, memory) = self.context.mem_get_info()?;
-            Ok(Description { name: self.context.name()?, capability: self.context.compute_capability()?, memory, free })
+            Ok(Description {
+                name: self.context.name()?,
+                capability: self.context.compute_capability()?,
+                multiprocessors: self.context.attribute(multiprocessors)?.max(0) as usize,
+                memory,
+                free,
+            })
         };
         describe().map_err(failed("asking the GPU what it is"))
+    }
+
+    /// Bytes a second, those read and those written together, of copies of so many bytes within the GPU's memory.
+    ///
+    /// # Errors
+    /// [`Error::Device`] for want of memory twice that.
+    pub fn copy_bandwidth(&self, bytes: usize) -> Result<f64, Error> {
+        const COPIES: usize = 10;
+        let (from, to) = (self.allocate(bytes)?, self.allocate(bytes)?);
+        let copies = |count: usize| {
+            let start = Instant::now();
+            for _ in 0..count {
+                // SAFETY: both are as large.
+                unsafe { result::memcpy_dtod_async(to.address, from.address, bytes, self.stream.cu_stream()) }?;
+            }
+            self.stream.synchronize()?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let time = copies(1).and_then(|_| copies(COPIES)).map_err(failed("copying"))?;
+        Ok(2.0 * (bytes * COPIES) as f64 / time)
+    }
+
+    /// Seconds from one launch of a kernel that does next to nothing to the next.
+    ///
+    /// # Errors
+    /// [`Error::Device`]
+    pub fn launch_time(&self, count: usize) -> Result<f64, Error> {
+        let nothing = params::CopyBlocks::zeroed();
+        let (kernel, params) = (params::CopyBlocks::KERNEL, bytemuck::bytes_of(&nothing));
+        let launch = Launch { kernel, grid: [1; 3], threads: THREADS, shared: 0, params };
+        let launches = |count: usize| -> Result<f64, Error> {
+            let start = Instant::now();
+            for _ in 0..count {
+                // SAFETY: with nothing to copy the kernel touches no memory.
+                unsafe { self.launch(&launch) }?;
+            }
+            self.stream.synchronize().map_err(failed("waiting"))?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        launches(10)?;
+        Ok(launches(count)? / count as f64)
     }
 
     fn bind(&self) -> Result<(), Error> {

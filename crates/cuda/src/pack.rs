@@ -8,6 +8,10 @@ use plimsoll_formats::blocks::{self, BlockType};
 pub(crate) const GROUP: usize = 32;
 pub(crate) const SLOTS: usize = 16;
 pub(crate) const PANEL: usize = 2;
+/// Rows of a panel times slots.
+const LANES: usize = PANEL * SLOTS;
+/// Panels that are not worth another thread.
+const SERIAL: usize = 64;
 
 /// Codes of 32 values of a block type.
 type Codes = [u8; GROUP];
@@ -32,7 +36,6 @@ pub(crate) struct Format {
 }
 
 /// A matrix in planes.
-#[derive(Default)]
 pub(crate) struct Packed {
     pub(crate) codes: Vec<u8>,
     pub(crate) high: Vec<u8>,
@@ -128,39 +131,75 @@ impl Format {
         formats.into_iter().find(|format| format.block.id == block.id)
     }
 
-    /// Packs a matrix of this type.
+    /// Packs a matrix of this type, on all cores.
     pub(crate) fn pack(&self, data: &[u8], rows: usize, width: usize) -> Result<Packed, Error> {
-        let row_bytes = self.block.row_bytes(width)?;
+        let panel_bytes = PANEL * self.block.row_bytes(width)?;
+        let (panels, sizes) = (rows.div_ceil(PANEL), self.sizes(width));
+        let mut packed = sizes.map(|bytes| vec![0; panels * bytes]);
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = panels.div_ceil(threads).max(SERIAL);
+        std::thread::scope(|scope| {
+            let mut rest = packed.each_mut().map(|plane| plane.as_mut_slice());
+            for data in data.chunks(share * panel_bytes) {
+                let count = data.len().div_ceil(panel_bytes);
+                let mut own: [&mut [u8]; 4] = Default::default();
+                for ((own, rest), bytes) in own.iter_mut().zip(&mut rest).zip(sizes) {
+                    *own = rest.split_off_mut(..count * bytes).expect("room for all panels");
+                }
+                let run = move || {
+                    for (i, data) in data.chunks(panel_bytes).enumerate() {
+                        let mut panel = own.each_mut().map(|_| &mut [][..]);
+                        for ((panel, own), bytes) in panel.iter_mut().zip(&mut own).zip(sizes) {
+                            *panel = &mut own[i * bytes..][..bytes];
+                        }
+                        self.panel(data, width, panel);
+                    }
+                };
+                scope.spawn(run);
+            }
+        });
+        let [codes, high, scales, blocks] = packed;
+        Ok(Packed { codes, high, scales, blocks })
+    }
+
+    /// Planes of sixteen bytes that a group's codes take.
+    fn planes(&self) -> usize {
+        (self.bytes * GROUP / 16).max(1)
+    }
+
+    /// Bytes of a panel's codes, high bits, scales and scales of blocks.
+    fn sizes(&self, width: usize) -> [usize; 4] {
         let groups = width.div_ceil(GROUP);
-        let (steps, panels) = (groups.div_ceil(SLOTS), rows.div_ceil(PANEL));
-        let lanes = panels * steps * PANEL * SLOTS;
-        let planes = if self.bytes == 0 { 1 } else { self.bytes * GROUP / 16 };
-        let mut packed = Packed {
-            codes: vec![0; lanes * planes * 16],
-            high: vec![0; lanes * self.high],
-            scales: vec![0; lanes * self.scales],
-            blocks: vec![0; panels * PANEL * groups.div_ceil(8) * self.per_block],
-        };
+        let places = groups.div_ceil(SLOTS) * LANES;
+        [
+            places * self.planes() * 16,
+            places * self.high,
+            places * self.scales,
+            PANEL * groups.div_ceil(8) * self.per_block,
+        ]
+    }
+
+    fn panel(&self, data: &[u8], width: usize, mut to: [&mut [u8]; 4]) {
+        let groups = width.div_ceil(GROUP);
+        let steps = groups.div_ceil(SLOTS);
+        let row_bytes = width / self.block.values * self.block.bytes;
         for (row, data) in data.chunks_exact(row_bytes.max(1)).enumerate() {
             for group in 0..groups {
-                let step = row / PANEL * steps + group % steps;
-                let lane = row % PANEL * SLOTS + group / steps;
-                self.group(data, group, (step, lane), planes, &mut packed);
+                self.group(data, group, (group % steps, row * SLOTS + group / steps), &mut to);
             }
             if self.per_block > 0 {
-                let to = packed.blocks.chunks_exact_mut(self.per_block).skip(row * groups.div_ceil(8));
+                let to = to[3].chunks_exact_mut(self.per_block).skip(row * groups.div_ceil(8));
                 for (block, to) in data.chunks_exact(self.block.bytes).zip(to) {
                     to.copy_from_slice(&block[self.block_scales..][..self.per_block]);
                 }
             }
         }
-        Ok(packed)
     }
 
-    fn group(&self, row: &[u8], group: usize, (step, lane): (usize, usize), planes: usize, packed: &mut Packed) {
-        const LANES: usize = PANEL * SLOTS;
+    fn group(&self, row: &[u8], group: usize, (step, lane): (usize, usize), to: &mut [&mut [u8]; 4]) {
+        let [codes_to, high_to, scales_to, _] = to;
         let mut plane = |plane: usize, bytes: &[u8]| {
-            packed.codes[((step * planes + plane) * LANES + lane) * 16..][..bytes.len()].copy_from_slice(bytes);
+            codes_to[((step * self.planes() + plane) * LANES + lane) * 16..][..bytes.len()].copy_from_slice(bytes);
         };
         if self.block.values == 1 {
             let bytes = &row[group * GROUP * self.bytes..];
@@ -180,8 +219,8 @@ impl Format {
         }
         let at = step * LANES + lane;
         let scales = &block[(self.scale_of)(group % per_block)..];
-        packed.scales[at * self.scales..][..self.scales].copy_from_slice(&scales[..self.scales]);
-        let high = &mut packed.high[at * self.high..][..self.high];
+        scales_to[at * self.scales..][..self.scales].copy_from_slice(&scales[..self.scales]);
+        let high = &mut high_to[at * self.high..][..self.high];
         for (i, code) in codes.iter().enumerate() {
             // Byte `i % 4` of word `i / 4`, whose bits lie beside those of the other words.
             match self.high {
