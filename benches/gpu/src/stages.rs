@@ -1,0 +1,99 @@
+//! The stages.
+
+use std::error::Error;
+
+use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
+use plimsoll_cuda::gpu::Gpu;
+use plimsoll_cuda::{Cuda, Driver, KvType};
+use plimsoll_cuda_shim::{Order, Shim};
+use serde_json::json;
+
+use crate::bits;
+
+const USAGE: &str = "usage: plimsoll-gpu [--simulate] (probe | copy | launch | cases | suite CASE | bits CASE)";
+
+pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words[..] {
+        ["cases"] => {
+            cases().iter().for_each(|case| println!("{}", case.name));
+            Ok(())
+        }
+        ["probe"] => probe(),
+        ["copy"] => copy(),
+        ["launch"] => launch(),
+        ["suite", name] => suite(name, || Ok(Gpu::new(0)?)),
+        ["--simulate", "suite", name] => suite(name, || Ok(Shim::new(Order::Backward))),
+        ["bits", name] => compare(name, Gpu::new(0)?),
+        ["--simulate", "bits", name] => compare(name, Shim::new(Order::Backward)),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn probe() -> Result<(), Box<dyn Error>> {
+    let gpu = Gpu::new(0)?.describe()?;
+    let (major, minor) = gpu.capability;
+    println!(
+        "{}",
+        json!({
+            "stage": "probe",
+            "name": gpu.name,
+            "compute_capability": format!("{major}.{minor}"),
+            "multiprocessors": gpu.multiprocessors,
+            "memory_bytes": gpu.memory,
+            "free_bytes": gpu.free,
+        })
+    );
+    Ok(())
+}
+
+/// Bytes read and bytes written a second, together, by copies within the GPU's memory.
+fn copy() -> Result<(), Box<dyn Error>> {
+    let gpu = Gpu::new(0)?;
+    let mut rates = (0..5).map(|_| gpu.copy_bandwidth(4 << 30)).collect::<Result<Vec<_>, _>>()?;
+    rates.sort_by(f64::total_cmp);
+    println!("{}", json!({ "stage": "copy", "bytes_s": rates[2], "all": rates }));
+    Ok(())
+}
+
+/// Seconds from one small kernel to the next.
+fn launch() -> Result<(), Box<dyn Error>> {
+    let gpu = Gpu::new(0)?;
+    let mut times = (0..5).map(|_| gpu.launch_time(2000)).collect::<Result<Vec<_>, _>>()?;
+    times.sort_by(f64::total_cmp);
+    println!("{}", json!({ "stage": "launch", "seconds": times[2], "all": times }));
+    Ok(())
+}
+
+fn case(name: &str) -> Result<Case, Box<dyn Error>> {
+    let found = cases().into_iter().find(|case| case.name == name);
+    found.ok_or_else(|| format!("no case is called {name}").into())
+}
+
+/// The conformance suite's case, which panics where it is not met.
+fn suite<D: Driver>(name: &str, driver: impl Fn() -> Result<D, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    let case = case(name)?;
+    for kv in [KvType::F16, KvType::Q8] {
+        let activations = if case.block.values == 1 { 1e-10 } else { 5e-4 };
+        let cache = if kv == KvType::F16 { 1e-6 } else { 2e-3 };
+        let tolerance = Tolerance { op: f64::max(activations, cache), batch: 0.0 };
+        check_ops(Cuda::new(driver()?, kv)?, &case, tolerance);
+        check_batches(Cuda::new(driver()?, kv)?, &case, tolerance);
+    }
+    println!("{}", json!({ "stage": "suite", "case": name, "ok": true }));
+    Ok(())
+}
+
+/// Whether logits have the bits that the simulated GPU computes.
+fn compare<D: Driver>(name: &str, driver: D) -> Result<(), Box<dyn Error>> {
+    let case = case(name)?;
+    let found = bits::logits(Cuda::new(driver, KvType::F16)?, &case)?;
+    let expected = bits::logits(Cuda::new(Shim::new(Order::Forward), KvType::F16)?, &case)?;
+    let different = found.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    println!(
+        "{}",
+        json!({ "stage": "bits", "case": name, "logits": found.len(), "different": different, "most": most })
+    );
+    Ok(())
+}
