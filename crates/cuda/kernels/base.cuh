@@ -46,7 +46,7 @@ __device__ inline uint16_t to_f16(float value) {
 
 __device__ inline float from_bf16(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
 
-// e to the x, within 2 ulp; 0 far below.
+// e to the x, within 2 ulp, for x between -87 and 88; beyond them what it is there.
 __device__ inline float exponential(float x) {
     x = fminf(fmaxf(x, -87.0f), 88.0f);
     float n = rintf(__fmul_rn(x, 1.44269504f));
