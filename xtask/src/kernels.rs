@@ -109,3 +109,15 @@ fn run(command: &mut Command) -> Result<()> {
     }
     Err(format!("{command:?} failed").into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "installs NVIDIA's compiler"]
+    fn the_committed_image_is_that_of_the_sources() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        kernels(root, &["--check".into()]).unwrap();
+    }
+}
