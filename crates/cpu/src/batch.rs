@@ -1,8 +1,9 @@
 //! A plan as the kernels read it.
 
 use plimsoll_backend::{CacheShape, Plan, Sequence};
+use plimsoll_model::Ropes;
 
-use crate::rope::{Ropes, Rotation};
+use crate::rope::{Rotation, rotations};
 
 /// One step's tokens, their places and their rotations.
 pub struct Batch {
@@ -33,7 +34,7 @@ impl Batch {
             outputs: plan.outputs.clone(),
             sequences: rows.into_iter().zip(plan.sequences.iter().cloned()).collect(),
             slots: positions().map(|(s, position)| s.slot(position, cache.block)).collect(),
-            rotations: ropes.rotations(positions().map(|(_, position)| position)),
+            rotations: rotations(ropes, positions().map(|(_, position)| position)),
         }
     }
 }

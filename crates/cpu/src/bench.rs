@@ -1,11 +1,11 @@
 //! Kernels that no op runs alone, for this repository's benches; no part of the interface.
 
 use plimsoll_backend::{CacheShape, Error, Plan};
-use plimsoll_model::{Decoder, Mixer};
+use plimsoll_model::{Decoder, Mixer, Ropes};
 
 use crate::batch::Batch;
 use crate::cache::Cache;
-use crate::rope::{Append, Qkv, Ropes};
+use crate::rope::{Append, Qkv, check_heads};
 use crate::weights::NormWeight;
 use crate::{Cpu, Options};
 
@@ -28,7 +28,8 @@ pub fn append(
     decoder: &Decoder,
     (plan, shape): (&Plan, CacheShape),
 ) -> Result<impl FnMut(&[f32], &mut [f32]) + use<>, Error> {
-    let (cpu, ropes) = (Cpu::new(options)?, Ropes::new(decoder)?);
+    check_heads(decoder)?;
+    let (cpu, ropes) = (Cpu::new(options)?, Ropes::new(decoder));
     let (batch, mut cache) = (Batch::new(plan, shape, &ropes), Cache::new(decoder, shape, options.kv)?);
     let Mixer::Gqa(gqa) = decoder.layers[0].mixer.clone();
     let starts = [0, gqa.q_width(), gqa.q_width() + gqa.kv_width()];

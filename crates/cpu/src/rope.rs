@@ -1,7 +1,7 @@
 //! From a projection's rows to queries and cache: norm of heads, rotation, append.
 
 use plimsoll_backend::Error;
-use plimsoll_model::{Decoder, Gqa, Mixer, Pairing, Rope, RopeTable};
+use plimsoll_model::{Decoder, Gqa, Mixer, Pairing, Rope, RopeTable, Ropes};
 
 use crate::batch::Batch;
 use crate::cache::{LayerCache, Layout, Store, Stored};
@@ -15,12 +15,6 @@ const HEAD_DIM: usize = 512;
 /// Values below which one thread appends them all: waking others takes longer.
 const SERIAL: usize = 1 << 14;
 
-/// The different rotary embeddings of a model.
-pub(crate) struct Ropes {
-    ropes: Vec<(Rope, RopeTable)>,
-    layers: Vec<Option<usize>>,
-}
-
 /// Cosines and sines of a batch's tokens, `[T, dim / 2]` each.
 pub(crate) struct Rotation {
     pairing: Pairing,
@@ -29,44 +23,32 @@ pub(crate) struct Rotation {
     sin: Vec<f32>,
 }
 
-impl Ropes {
-    /// # Errors
-    /// [`Error::Unsupported`] for heads wider than 512.
-    pub(crate) fn new(decoder: &Decoder) -> Result<Self, Error> {
-        let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
-        let mut index = |rope: &Rope| {
-            ropes.iter().position(|(known, _)| known == rope).unwrap_or_else(|| {
-                ropes.push((rope.clone(), rope.table()));
-                ropes.len() - 1
-            })
-        };
-        let layers = decoder.layers.iter().map(|layer| {
-            let Mixer::Gqa(gqa) = &layer.mixer;
-            if gqa.head_dim > HEAD_DIM {
-                let what = format!("heads of {} values, more than {HEAD_DIM}", gqa.head_dim);
-                return Err(Error::Unsupported { backend: crate::NAME, what });
-            }
-            Ok(gqa.rope.as_ref().map(&mut index))
-        });
-        Ok(Self { layers: layers.collect::<Result<_, _>>()?, ropes })
+/// Refuses what there is no room for.
+///
+/// # Errors
+/// [`Error::Unsupported`] for heads wider than 512.
+pub(crate) fn check_heads(decoder: &Decoder) -> Result<(), Error> {
+    for layer in &decoder.layers {
+        let Mixer::Gqa(gqa) = &layer.mixer;
+        if gqa.head_dim > HEAD_DIM {
+            let what = format!("heads of {} values, more than {HEAD_DIM}", gqa.head_dim);
+            return Err(Error::Unsupported { backend: crate::NAME, what });
+        }
     }
+    Ok(())
+}
 
-    /// Which of the rotations a layer uses.
-    pub(crate) fn of_layer(&self, layer: usize) -> Option<usize> {
-        self.layers[layer]
-    }
-
-    /// One rotation for each embedding.
-    pub(crate) fn rotations(&self, positions: impl Iterator<Item = usize> + Clone) -> Vec<Rotation> {
-        let rotation = |(rope, table): &(Rope, RopeTable)| {
-            let (cos, sin) = positions.clone().flat_map(|position| table.rotation(position)).unzip();
-            Rotation { pairing: rope.pairing, half: rope.dim / 2, cos, sin }
-        };
-        self.ropes.iter().map(rotation).collect()
-    }
+/// One rotation for each embedding.
+pub(crate) fn rotations(ropes: &Ropes, positions: impl Iterator<Item = usize> + Clone) -> Vec<Rotation> {
+    ropes.iter().map(|(rope, table)| Rotation::new(rope, table, positions.clone())).collect()
 }
 
 impl Rotation {
+    fn new(rope: &Rope, table: &RopeTable, positions: impl Iterator<Item = usize>) -> Self {
+        let (cos, sin) = positions.flat_map(|position| table.rotation(position)).unzip();
+        Self { pairing: rope.pairing, half: rope.dim / 2, cos, sin }
+    }
+
     /// Rotates one head of one row. Products are rounded before they are added, on every instruction set.
     #[inline(always)]
     fn apply(&self, row: usize, head: &mut [f32]) {
@@ -223,11 +205,9 @@ mod tests {
     use super::*;
 
     fn rotate(rope: Rope, position: usize, head: &[f32]) -> Vec<f32> {
-        let table = rope.table();
-        let ropes = Ropes { ropes: vec![(rope, table)], layers: vec![] };
         let mut head = head.to_vec();
         // The rotation of row 1.
-        ropes.rotations([3, position].into_iter())[0].apply(1, &mut head);
+        Rotation::new(&rope, &rope.table(), [3, position].into_iter()).apply(1, &mut head);
         head
     }
 

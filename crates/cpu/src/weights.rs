@@ -1,13 +1,13 @@
 //! A model's packed weights, one struct per op that reads them.
 
 use plimsoll_backend::{Error, TensorSource};
-use plimsoll_model::{Decoder, Ffn, Layer, Mixer, Mlp, Norm, Part, QkNorm, Residual, TensorId};
+use plimsoll_model::{Decoder, Ffn, Layer, Mixer, Mlp, Norm, Part, QkNorm, Residual, Ropes, TensorId};
 
 use crate::NAME;
 use crate::matrix::{Matrix, packs};
 use crate::memory::Memory;
 use crate::pool::Pool;
-use crate::rope::Ropes;
+use crate::rope::check_heads;
 
 /// A model on this backend.
 pub struct Weights {
@@ -50,13 +50,14 @@ pub(crate) struct NormWeight {
 impl Weights {
     /// Packs tensor by tensor, each read once.
     pub(crate) fn load(decoder: &Decoder, source: &dyn TensorSource, pool: &Pool) -> Result<Self, Error> {
+        check_heads(decoder)?;
         let mut loader = Loader { source, pool, memory: Memory::default() };
         let embedding = loader.linear(Part::Embedding.global(), None)?;
         let layers = decoder.layers.iter().enumerate();
         let layers = layers.map(|(i, layer)| loader.layer(layer, i)).collect::<Result<_, _>>()?;
         let norm = loader.norm(decoder.norm, Part::FinalNorm.global())?;
         let head = (!decoder.tied_embeddings).then(|| loader.linear(Part::Head.global(), None)).transpose()?;
-        let ropes = Ropes::new(decoder)?;
+        let ropes = Ropes::new(decoder);
         Ok(Self { decoder: decoder.clone(), memory: loader.memory, ropes, embedding, head, norm, layers })
     }
 

@@ -8,7 +8,7 @@ use plimsoll_cuda::{Cuda, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
 use plimsoll_engine::{KvCache, Runner, Step};
 use plimsoll_formats::blocks::F32;
-use plimsoll_model::{Decoder, Mixer, Span};
+use plimsoll_model::{Decoder, Mixer, Mlp, Span};
 
 const BLOCK: usize = 16;
 /// Two splits and a bit.
@@ -59,4 +59,16 @@ fn splits_of_attention_add_up_in_any_order() {
         assert_eq!(bits(&found[0]), bits(&found[1]));
         assert_eq!(bits(&found[0]), bits(&found[2]));
     }
+}
+
+#[test]
+fn rows_beyond_shared_memory_are_refused_while_loading() {
+    let mut decoder = decoder(Span::Full);
+    let Mlp::Dense(ffn) = &mut decoder.layers[0].mlp;
+    ffn.width = 17_000;
+    let weights = RandomWeights::new(&decoder, &F32, 5);
+    let cuda = Cuda::new(Shim::new(Order::Forward), KvType::F16).unwrap();
+    let error = Model::load(cuda, decoder, &weights).err().unwrap().to_string();
+    let found = "rows of 17000 values on this GPU: 70720 bytes of shared memory, where a block has 65536";
+    assert!(error.contains(found), "{error}");
 }

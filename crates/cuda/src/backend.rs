@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
-use plimsoll_model::{Decoder, Gqa, Mixer, Pairing, Span};
+use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Pairing, Span};
 
 use crate::NAME;
 use crate::batch::Batch;
@@ -13,6 +13,9 @@ use crate::driver::Driver;
 use crate::pack::{GROUP, PANEL, SLOTS};
 use crate::params::{self, QUERIES, SPLIT, THREADS};
 use crate::weights::{Linear, Norm, Weights};
+
+/// Warps of a block.
+const WARPS: usize = THREADS as usize / 32;
 
 /// The backend on a driver's device.
 pub struct Cuda<D: Driver> {
@@ -70,6 +73,25 @@ fn grow<D: Driver>(device: &Device<D>, buffer: &mut Buffer<D>, bytes: usize) -> 
     Ok(())
 }
 
+/// Bytes of shared memory of a head for each warp.
+fn append_shared(gqa: &Gqa) -> usize {
+    WARPS * gqa.head_dim * 4
+}
+
+/// Bytes of shared memory of queries, their scores, and the largest score and sum of each.
+fn attend_shared(gqa: &Gqa) -> usize {
+    (QUERIES * (gqa.head_dim + SPLIT) + 2 * QUERIES) * 4
+}
+
+/// Bytes of shared memory that products with so many columns take.
+fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize {
+    let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
+    let places = linears[0].width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
+    let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
+    // Behind the rows: sums of the block, and of its threads.
+    columns * column + 64 + columns * 4 * THREADS as usize
+}
+
 impl<D: Driver> Cuda<D> {
     /// # Errors
     /// [`Error::Device`] if the device gives no memory.
@@ -79,21 +101,35 @@ impl<D: Driver> Cuda<D> {
         Ok(Self { device, kv, scratch: RefCell::new(scratch) })
     }
 
+    /// Refuses what does not fit the shared memory of a block.
+    fn check(&self, model: &Weights<D>) -> Result<(), Error> {
+        let limit = self.device.shared_limit();
+        let refuse = |what: String, bytes: usize| {
+            let what = format!("{what} on this GPU: {bytes} bytes of shared memory, where a block has {limit}");
+            if bytes > limit { Err(Error::Unsupported { backend: NAME, what }) } else { Ok(()) }
+        };
+        let product =
+            |linears: &[&Linear<D>]| refuse(format!("rows of {} values", linears[0].width), shared(linears, 1));
+        product(&[model.head()])?;
+        for (layer, Layer { mixer, .. }) in model.layers.iter().zip(&model.decoder.layers) {
+            let Mixer::Gqa(gqa) = mixer;
+            let bytes = usize::max(append_shared(gqa), attend_shared(gqa));
+            refuse(format!("heads of {} values", gqa.head_dim), bytes)?;
+            product(&layer.qkv.each_ref())?;
+            product(&layer.gate_up.each_ref())?;
+            product(&[&layer.out])?;
+            product(&[&layer.down])?;
+        }
+        Ok(())
+    }
+
     /// `W norm(x) + b` of matrices that read the same rows.
     fn products(&self, linears: &[&Linear<D>], input: Input<'_, D>, output: Output<'_, D>) -> Result<(), Error> {
         let Input { x, rows, count, norm } = input;
         let Output { to, action, stride, scale, cap } = output;
         let width = linears[0].width;
-        let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
-        let places = width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
-        let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
-        // Behind the rows: sums of the block, and of its threads.
-        let shared = |columns: usize| columns * column + 64 + columns * 4 * THREADS as usize;
+        let shared = |columns: usize| shared(linears, columns);
         let columns = if count > 1 && shared(4) <= self.device.shared_limit() { 4 } else { 1 };
-        if shared(columns) > self.device.shared_limit() {
-            let what = format!("rows of {width} values, which take {column} bytes of shared memory");
-            return Err(Error::Unsupported { backend: NAME, what });
-        }
         let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
         let panels = match action {
             Action::Gate => panels(&linears[0]),
@@ -115,8 +151,7 @@ impl<D: Driver> Cuda<D> {
             scale,
             cap,
         };
-        let warps = (THREADS / 32) as usize;
-        let grid = [panels.div_ceil(warps), count.div_ceil(columns), 1];
+        let grid = [panels.div_ceil(WARPS), count.div_ceil(columns), 1];
         match columns {
             1 => self.device.launch(grid, shared(1), params::Matvec1(params)),
             _ => self.device.launch(grid, shared(4), params::Matvec4(params)),
@@ -148,7 +183,9 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Weights<D>, Error> {
-        Weights::load(&self.device, decoder, source)
+        let weights = Weights::load(&self.device, decoder, source)?;
+        self.check(&weights)?;
+        Ok(weights)
     }
 
     fn block_bytes(&self, decoder: &Decoder, block: usize) -> usize {
@@ -211,8 +248,7 @@ impl<D: Driver> Backend for Cuda<D> {
             eps: weights.q_norm.as_ref().map_or(0.0, |norm| norm.eps),
             padding: 0,
         };
-        let warps = (THREADS / 32) as usize;
-        self.device.launch([(batch.rows * heads).div_ceil(warps), 1, 1], warps * gqa.head_dim * 4, params)
+        self.device.launch([(batch.rows * heads).div_ceil(WARPS), 1, 1], append_shared(gqa), params)
     }
 
     fn attend(
@@ -246,8 +282,7 @@ impl<D: Driver> Backend for Cuda<D> {
             scale: gqa.scale,
             padding: 0,
         };
-        let shared = (QUERIES * (gqa.head_dim + SPLIT) + 2 * QUERIES) * 4;
-        self.device.launch([splits, gqa.kv_heads, batch.rows], shared, params)
+        self.device.launch([splits, gqa.kv_heads, batch.rows], attend_shared(gqa), params)
     }
 
     fn project_add(

@@ -1,10 +1,10 @@
 //! A plan as the kernels read it: all of it in one buffer.
 
 use plimsoll_backend::{CacheShape, Error, Plan};
+use plimsoll_model::{Rope, RopeTable, Ropes};
 
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
-use crate::weights::Ropes;
 
 /// One step's tokens, their places and their rotations.
 pub struct Batch<D: Driver> {
@@ -48,7 +48,11 @@ impl<D: Driver> Batch<D> {
         };
         let [tokens, at_positions, slots, tables, blocks, outputs] =
             [&plan.tokens, &positions, &slots, &tables, &blocks, &plan.outputs].map(|values| part(values));
-        let rotations: Vec<u64> = ropes.rotations(&positions).iter().map(|rotation| part(rotation)).collect();
+        let rotation = |(_, table): &(Rope, RopeTable)| -> Vec<u32> {
+            let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
+            pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()
+        };
+        let rotations: Vec<u64> = ropes.iter().map(|rope| part(&rotation(rope))).collect();
         let buffer = device.filled(&words)?;
         let base = buffer.address;
         Ok(Self {

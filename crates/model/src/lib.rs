@@ -24,5 +24,5 @@ pub use families::{FAMILIES, Family};
 pub use gguf::Keys;
 pub use gguf_write::KeyValue;
 pub use names::{Container, Names, Place};
-pub use rope::RopeTable;
+pub use rope::{RopeTable, Ropes};
 pub use tensors::{Part, TensorId};

@@ -2,7 +2,7 @@
 
 use std::f32::consts::PI;
 
-use crate::{Rope, Scaling};
+use crate::{Decoder, Mixer, Rope, Scaling};
 
 /// What a backend needs to rotate: `angle(position, i) = position * inv_freq[i]`, cos and sin times `cos_scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,41 @@ impl RopeTable {
             let (sin, cos) = (position as f32 * freq).sin_cos();
             (cos * self.cos_scale, sin * self.cos_scale)
         })
+    }
+}
+
+/// The different rotary embeddings of a model, and which of them each layer uses.
+#[derive(Clone, Debug)]
+pub struct Ropes {
+    ropes: Vec<(Rope, RopeTable)>,
+    layers: Vec<Option<usize>>,
+}
+
+impl Ropes {
+    /// Those of a model's layers.
+    pub fn new(decoder: &Decoder) -> Self {
+        let mut ropes: Vec<(Rope, RopeTable)> = Vec::new();
+        let mut index = |rope: &Rope| {
+            ropes.iter().position(|(known, _)| known == rope).unwrap_or_else(|| {
+                ropes.push((rope.clone(), rope.table()));
+                ropes.len() - 1
+            })
+        };
+        let layers = decoder.layers.iter().map(|layer| {
+            let Mixer::Gqa(gqa) = &layer.mixer;
+            gqa.rope.as_ref().map(&mut index)
+        });
+        Self { layers: layers.collect(), ropes }
+    }
+
+    /// Index of the one a layer uses.
+    pub fn of_layer(&self, layer: usize) -> Option<usize> {
+        self.layers[layer]
+    }
+
+    /// All of them, by index.
+    pub fn iter(&self) -> impl Iterator<Item = &(Rope, RopeTable)> {
+        self.ropes.iter()
     }
 }
 

@@ -6,7 +6,7 @@ use plimsoll_model::*;
 
 use super::*;
 use crate::cache::{Cache, KvType};
-use crate::rope::{Append, Qkv, Ropes};
+use crate::rope::{Append, Qkv};
 use crate::simd::Tier;
 
 const BLOCKS: usize = 160;
@@ -124,7 +124,7 @@ impl Case {
         let sequences: Vec<_> = sequences.iter().map(|(_, s)| s.clone()).collect();
         let tokens = sequences.iter().map(|s| s.len).sum();
         let plan = Plan { tokens: vec![0; tokens], sequences, outputs: vec![] };
-        let batch = Batch::new(&plan, self.shape(), &Ropes::new(&decoder).unwrap());
+        let batch = Batch::new(&plan, self.shape(), &Ropes::new(&decoder));
         let qkv = Qkv { values, stride: q_width + 2 * kv_width, starts: [0, q_width, q_width + kv_width] };
         let append = Append { gqa: &gqa, batch: &batch, q_norm: None, k_norm: None, rotation: None, qkv };
         let (pool, isa) = (Pool::new(how.threads, &[]).unwrap(), how.tier.isa().unwrap());
