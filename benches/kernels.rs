@@ -89,7 +89,8 @@ fn products(c: &mut Criterion) {
         let bytes = block.tensor_bytes(&[rows, width]).expect("whole blocks") as u64;
         let works = [(1, Throughput::Bytes(bytes)), (CHUNK, Throughput::Elements((CHUNK * rows * width) as u64))];
         for (columns, throughput) in works {
-            let batch = model.upload(&plan(0, columns), &cache).expect("batch");
+            let mut batch = model.batch(CHUNK, CHUNK, &cache).expect("batch");
+            model.upload(&plan(0, columns), &cache, &mut batch).expect("upload");
             group.throughput(throughput);
             let mut logits = || model.logits(&batch, &x, &mut out).expect("logits");
             group.bench_function(format!("{block}/{columns}"), |b| b.iter(&mut logits));
@@ -120,7 +121,8 @@ impl Attention {
 
     /// Queries, and keys and values in the cache.
     fn inputs(&mut self, start: usize, len: usize) -> Batch<Cpu> {
-        let batch = self.model.upload(&plan(start, len), &self.cache).expect("batch");
+        let mut batch = self.model.batch(CHUNK, CHUNK, &self.cache).expect("batch");
+        self.model.upload(&plan(start, len), &self.cache, &mut batch).expect("upload");
         self.model.attention_inputs(0, &batch, &self.x, &mut self.cache, &mut self.q).expect("inputs");
         batch
     }

@@ -33,7 +33,7 @@ pub trait Backend: Send + Sized + 'static {
     /// Paged KV cache of all layers.
     type Cache: Send;
     /// A plan on the device.
-    type Batch;
+    type Batch: Send;
     /// Activations, `[rows, width]`.
     type Buffer: Send;
 
@@ -57,8 +57,24 @@ pub trait Backend: Send + Sized + 'static {
     /// A buffer of `rows * width`.
     fn buffer(&self, rows: usize, width: usize) -> Result<Self::Buffer, Error>;
 
+    /// Room for plans of at most so many tokens and outputs.
+    fn batch(
+        &self,
+        model: &Self::Model,
+        tokens: usize,
+        outputs: usize,
+        cache: CacheShape,
+    ) -> Result<Self::Batch, Error>;
+
     /// Places tokens, positions and block tables where the device reads them.
-    fn upload(&self, model: &Self::Model, plan: &Plan, cache: CacheShape) -> Result<Self::Batch, Error>;
+    fn upload(&self, model: &Self::Model, plan: &Plan, cache: CacheShape, batch: &mut Self::Batch)
+    -> Result<(), Error>;
+
+    /// Runs the ops that `record` calls, from `embed` to `logits`. With one batch they are the same in every step, on the same
+    /// buffers and cache, so that a backend may repeat what it launched for a plan of the same size and not call `record`.
+    fn step(&self, _: &Self::Batch, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        record()
+    }
 
     /// `x = embedding[tokens] * embedding_scale`, `[T, D]`.
     fn embed(&self, model: &Self::Model, batch: &Self::Batch, x: &mut Self::Buffer) -> Result<(), Error>;

@@ -24,10 +24,13 @@ pub struct Cache<B: Backend> {
     inner: B::Cache,
 }
 
-/// An uploaded plan.
+/// A plan on the device, and room for others.
 pub struct Batch<B: Backend> {
+    /// Of the plan.
     tokens: usize,
     outputs: usize,
+    /// Tokens and outputs at most.
+    room: (usize, usize),
     inner: B::Batch,
 }
 
@@ -71,11 +74,27 @@ impl<B: Backend> Model<B> {
         Ok(Buffer { rows, width, inner: self.backend.buffer(rows, width)? })
     }
 
+    /// Room for plans of at most so many tokens and outputs, on one cache.
+    pub fn batch(&self, tokens: usize, outputs: usize, cache: &Cache<B>) -> Result<Batch<B>, Error> {
+        let inner = self.backend.batch(&self.inner, tokens, outputs, cache.shape)?;
+        Ok(Batch { tokens: 0, outputs: 0, room: (tokens, outputs), inner })
+    }
+
     /// Checks a plan against model and cache and puts it on the device.
-    pub fn upload(&self, plan: &Plan, cache: &Cache<B>) -> Result<Batch<B>, Error> {
+    pub fn upload(&self, plan: &Plan, cache: &Cache<B>, batch: &mut Batch<B>) -> Result<(), Error> {
         plan.check(self.decoder.vocab, self.decoder.context, cache.shape)?;
-        let inner = self.backend.upload(&self.inner, plan, cache.shape)?;
-        Ok(Batch { tokens: plan.tokens.len(), outputs: plan.outputs.len(), inner })
+        let (found, room) = ((plan.tokens.len(), plan.outputs.len()), batch.room);
+        if found.0 > room.0 || found.1 > room.1 {
+            let expected = format!("at most {} and {}", room.0, room.1);
+            return Err(Error::shape("tokens and outputs of a step", format!("{} and {}", found.0, found.1), expected));
+        }
+        (batch.tokens, batch.outputs) = found;
+        self.backend.upload(&self.inner, plan, cache.shape, &mut batch.inner)
+    }
+
+    /// See [`Backend::step`]; `record` is given the batch.
+    pub fn step(&self, batch: &Batch<B>, mut record: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        self.backend.step(&batch.inner, &mut record)
     }
 
     /// See [`Backend::embed`].

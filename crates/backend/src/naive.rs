@@ -118,8 +118,13 @@ impl Backend for Naive {
         Ok(vec![0.0; rows * width])
     }
 
-    fn upload(&self, _: &Weights, plan: &Plan, _: CacheShape) -> Result<Plan, Error> {
-        Ok(plan.clone())
+    fn batch(&self, _: &Weights, _: usize, _: usize, _: CacheShape) -> Result<Plan, Error> {
+        Ok(Plan::default())
+    }
+
+    fn upload(&self, _: &Weights, plan: &Plan, _: CacheShape, batch: &mut Plan) -> Result<(), Error> {
+        batch.clone_from(plan);
+        Ok(())
     }
 
     fn embed(&self, model: &Weights, batch: &Plan, x: &mut Vec<f32>) -> Result<(), Error> {

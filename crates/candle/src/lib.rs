@@ -8,7 +8,7 @@ mod ops;
 mod weights;
 
 use candle_core::{DType, Device, Tensor};
-use plimsoll_backend::{Backend, CacheShape, Error, Plan, Projection, TensorSource};
+use plimsoll_backend::{Backend, CacheShape, Error, Plan, Projection, Sequence, TensorSource};
 use plimsoll_model::{Decoder, Mixer};
 
 pub use batch::Batch;
@@ -92,8 +92,16 @@ impl Backend for Candle {
         Ok(Buffer { width, values })
     }
 
-    fn upload(&self, model: &Weights, plan: &Plan, cache: CacheShape) -> Result<Batch, Error> {
-        Batch::new(model, plan, cache.block, &self.device).map_err(device)
+    fn batch(&self, model: &Weights, _: usize, _: usize, cache: CacheShape) -> Result<Batch, Error> {
+        // Not every device has tensors of no values.
+        let sequences = vec![Sequence { start: 0, len: 1, block_table: vec![0] }];
+        let plan = Plan { tokens: vec![0], sequences, outputs: vec![0] };
+        Batch::new(model, &plan, cache.block, &self.device).map_err(device)
+    }
+
+    fn upload(&self, model: &Weights, plan: &Plan, cache: CacheShape, batch: &mut Batch) -> Result<(), Error> {
+        *batch = Batch::new(model, plan, cache.block, &self.device).map_err(device)?;
+        Ok(())
     }
 
     fn embed(&self, model: &Weights, batch: &Batch, x: &mut Buffer) -> Result<(), Error> {

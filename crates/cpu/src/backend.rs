@@ -195,9 +195,14 @@ impl Backend for Cpu {
         Ok(vec![0.0; rows * width])
     }
 
-    fn upload(&self, model: &Weights, plan: &Plan, cache: CacheShape) -> Result<Batch, Error> {
+    fn batch(&self, model: &Weights, _: usize, _: usize, cache: CacheShape) -> Result<Batch, Error> {
+        Ok(Batch::new(&Plan::default(), cache, &model.ropes))
+    }
+
+    fn upload(&self, model: &Weights, plan: &Plan, cache: CacheShape, batch: &mut Batch) -> Result<(), Error> {
         self.pool.pin_caller();
-        Ok(Batch::new(plan, cache, &model.ropes))
+        *batch = Batch::new(plan, cache, &model.ropes);
+        Ok(())
     }
 
     fn embed(&self, model: &Weights, batch: &Batch, x: &mut Vec<f32>) -> Result<(), Error> {

@@ -10,16 +10,16 @@ use crate::batch::Batch;
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
-use crate::pack::{GROUP, PANEL, SLOTS};
 use crate::params::{self, QUERIES, SPLIT, THREADS};
+use crate::product::{Action, Input, Output, shared};
 use crate::weights::{Linear, Norm, Weights};
 
 /// Warps of a block.
-const WARPS: usize = THREADS as usize / 32;
+pub(crate) const WARPS: usize = THREADS as usize / 32;
 
 /// The backend on a driver's device.
 pub struct Cuda<D: Driver> {
-    device: Device<D>,
+    pub(crate) device: Device<D>,
     kv: KvType,
     scratch: RefCell<Scratch<D>>,
 }
@@ -31,38 +31,6 @@ struct Scratch<D: Driver> {
     /// Of splits of attention, and the counter of each row and kv head.
     partial: Buffer<D>,
     tickets: Buffer<D>,
-}
-
-/// What becomes of a product, by its number in the kernels.
-#[derive(Clone, Copy)]
-enum Action {
-    Store = 0,
-    Add = 1,
-    Gate = 2,
-    Logits = 3,
-}
-
-/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
-struct Input<'a, D: Driver> {
-    x: &'a Buffer<D>,
-    rows: u64,
-    count: usize,
-    norm: Option<&'a Norm<D>>,
-}
-
-/// Where a product goes.
-struct Output<'a, D: Driver> {
-    to: &'a Buffer<D>,
-    action: Action,
-    stride: usize,
-    scale: f32,
-    cap: f32,
-}
-
-impl<'a, D: Driver> Output<'a, D> {
-    fn new(to: &'a Buffer<D>, action: Action, stride: usize) -> Self {
-        Self { to, action, stride, scale: 1.0, cap: 0.0 }
-    }
 }
 
 /// Gives `buffer` room for so many bytes; what was in it is lost.
@@ -81,15 +49,6 @@ fn append_shared(gqa: &Gqa) -> usize {
 /// Bytes of shared memory of queries, their scores, and the largest score and sum of each.
 fn attend_shared(gqa: &Gqa) -> usize {
     (QUERIES * (gqa.head_dim + SPLIT) + 2 * QUERIES) * 4
-}
-
-/// Bytes of shared memory that products with so many columns take.
-fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize {
-    let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
-    let places = linears[0].width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
-    let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
-    // Behind the rows: sums of the block, and of its threads.
-    columns * column + 64 + columns * 4 * THREADS as usize
 }
 
 impl<D: Driver> Cuda<D> {
@@ -121,41 +80,6 @@ impl<D: Driver> Cuda<D> {
             product(&[&layer.down])?;
         }
         Ok(())
-    }
-
-    /// `W norm(x) + b` of matrices that read the same rows.
-    fn products(&self, linears: &[&Linear<D>], input: Input<'_, D>, output: Output<'_, D>) -> Result<(), Error> {
-        let Input { x, rows, count, norm } = input;
-        let Output { to, action, stride, scale, cap } = output;
-        let width = linears[0].width;
-        let shared = |columns: usize| shared(linears, columns);
-        let columns = if count > 1 && shared(4) <= self.device.shared_limit() { 4 } else { 1 };
-        let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
-        let panels = match action {
-            Action::Gate => panels(&linears[0]),
-            _ => linears.iter().map(panels).sum(),
-        };
-        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
-        let params = params::Matvec {
-            matrices: [matrix(0), matrix(1), matrix(2)],
-            x: x.address,
-            rows,
-            norm: norm.map_or(0, Norm::address),
-            out: to.address,
-            count: linears.len() as u32,
-            action: action as u32,
-            width: width as u32,
-            columns: count as u32,
-            stride: stride as u32,
-            eps: norm.map_or(0.0, |norm| norm.eps),
-            scale,
-            cap,
-        };
-        let grid = [panels.div_ceil(WARPS), count.div_ceil(columns), 1];
-        match columns {
-            1 => self.device.launch(grid, shared(1), params::Matvec1(params)),
-            _ => self.device.launch(grid, shared(4), params::Matvec4(params)),
-        }
     }
 
     /// What a step's attention needs on the way.
@@ -200,8 +124,12 @@ impl<D: Driver> Backend for Cuda<D> {
         self.device.zeros(rows * width * 4)
     }
 
-    fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape) -> Result<Batch<D>, Error> {
-        Batch::new(&self.device, plan, cache, &model.ropes)
+    fn batch(&self, model: &Weights<D>, rows: usize, outputs: usize, cache: CacheShape) -> Result<Batch<D>, Error> {
+        Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache)
+    }
+
+    fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape, batch: &mut Batch<D>) -> Result<(), Error> {
+        batch.set(&self.device, plan, cache, &model.ropes)
     }
 
     fn embed(&self, model: &Weights<D>, batch: &Batch<D>, x: &mut Buffer<D>) -> Result<(), Error> {

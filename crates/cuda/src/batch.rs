@@ -1,15 +1,16 @@
-//! A plan as the kernels read it: all of it in one buffer.
+//! A plan as the kernels read it: all of it in one buffer that stays where it is.
 
 use plimsoll_backend::{CacheShape, Error, Plan};
-use plimsoll_model::{Rope, RopeTable, Ropes};
+use plimsoll_model::{Decoder, Rope, RopeTable, Ropes};
 
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
 
 /// One step's tokens, their places and their rotations.
 pub struct Batch<D: Driver> {
-    /// Keeps what the addresses lie in.
-    _buffer: Buffer<D>,
+    buffer: Buffer<D>,
+    /// What is copied to the buffer.
+    words: Vec<u32>,
     pub(crate) rows: usize,
     pub(crate) output_rows: usize,
     /// The largest number of positions that a token sees.
@@ -27,9 +28,47 @@ pub struct Batch<D: Driver> {
     pub(crate) rotations: Vec<u64>,
 }
 
+/// Words of plans of so many rows at most.
+fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: CacheShape) -> usize {
+    let rotations: usize = ropes.iter().map(|(rope, _)| rows * rope.dim + 1).sum();
+    let table = decoder.context.div_ceil(cache.block);
+    4 * (rows + 1) + outputs + 1 + rotations + rows * table + 1
+}
+
 impl<D: Driver> Batch<D> {
-    /// A plan that has been checked.
-    pub(crate) fn new(device: &Device<D>, plan: &Plan, cache: CacheShape, ropes: &Ropes) -> Result<Self, Error> {
+    /// Room for plans of at most so many rows and outputs.
+    pub(crate) fn new(
+        device: &Device<D>,
+        decoder: &Decoder,
+        ropes: &Ropes,
+        (rows, outputs): (usize, usize),
+        cache: CacheShape,
+    ) -> Result<Self, Error> {
+        let words = room(decoder, ropes, rows, outputs, cache);
+        Ok(Self {
+            buffer: device.zeros(words * 4)?,
+            words: Vec::with_capacity(words),
+            rows: 0,
+            output_rows: 0,
+            longest: 0,
+            tokens: 0,
+            positions: 0,
+            slots: 0,
+            tables: 0,
+            blocks: 0,
+            outputs: 0,
+            rotations: vec![],
+        })
+    }
+
+    /// Takes a plan that has been checked.
+    pub(crate) fn set(
+        &mut self,
+        device: &Device<D>,
+        plan: &Plan,
+        cache: CacheShape,
+        ropes: &Ropes,
+    ) -> Result<(), Error> {
         let (mut positions, mut slots, mut tables, mut blocks) = (vec![], vec![], vec![], vec![]);
         for sequence in &plan.sequences {
             for position in sequence.start..sequence.end() {
@@ -39,34 +78,28 @@ impl<D: Driver> Batch<D> {
             }
             blocks.extend_from_slice(&sequence.block_table[..sequence.end().div_ceil(cache.block)]);
         }
-        let mut words: Vec<u32> = Vec::new();
+        let (words, base) = (&mut self.words, self.buffer.address);
+        words.clear();
         let mut part = |values: &[u32]| {
             // Pairs are read as one.
             words.resize(words.len().next_multiple_of(2), 0);
             words.extend_from_slice(values);
-            (words.len() - values.len()) as u64 * 4
+            base + (words.len() - values.len()) as u64 * 4
         };
-        let [tokens, at_positions, slots, tables, blocks, outputs] =
-            [&plan.tokens, &positions, &slots, &tables, &blocks, &plan.outputs].map(|values| part(values));
+        self.tokens = part(&plan.tokens);
+        self.positions = part(&positions);
+        self.slots = part(&slots);
+        self.tables = part(&tables);
+        self.blocks = part(&blocks);
+        self.outputs = part(&plan.outputs);
         let rotation = |(_, table): &(Rope, RopeTable)| -> Vec<u32> {
             let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
             pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()
         };
-        let rotations: Vec<u64> = ropes.iter().map(|rope| part(&rotation(rope))).collect();
-        let buffer = device.filled(&words)?;
-        let base = buffer.address;
-        Ok(Self {
-            _buffer: buffer,
-            rows: plan.tokens.len(),
-            output_rows: plan.outputs.len(),
-            longest: positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0),
-            tokens: base + tokens,
-            positions: base + at_positions,
-            slots: base + slots,
-            tables: base + tables,
-            blocks: base + blocks,
-            outputs: base + outputs,
-            rotations: rotations.into_iter().map(|offset| base + offset).collect(),
-        })
+        self.rotations = ropes.iter().map(|rope| part(&rotation(rope))).collect();
+        self.rows = plan.tokens.len();
+        self.output_rows = plan.outputs.len();
+        self.longest = positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0);
+        device.write(&mut self.buffer, &self.words)
     }
 }

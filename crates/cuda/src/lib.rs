@@ -11,6 +11,7 @@ mod driver;
 pub mod gpu;
 mod pack;
 mod params;
+mod product;
 mod weights;
 
 pub use backend::Cuda;

@@ -1,6 +1,6 @@
 //! A model on a backend with its cache: what the scheduler drives.
 
-use plimsoll_backend::{Backend, Cache, CacheShape, Model, Plan};
+use plimsoll_backend::{Backend, Batch, Cache, CacheShape, Model, Plan};
 
 use crate::forward::{Scratch, forward};
 use crate::{Error, KvCache, Step};
@@ -9,6 +9,7 @@ use crate::{Error, KvCache, Step};
 pub struct Runner<B: Backend> {
     model: Model<B>,
     cache: Cache<B>,
+    batch: Batch<B>,
     scratch: Scratch<B>,
 }
 
@@ -20,7 +21,8 @@ impl<B: Backend> Runner<B> {
     pub fn new(model: Model<B>, kv: KvCache, tokens: usize, outputs: usize) -> Result<Self, Error> {
         let cache = model.cache(CacheShape { blocks: kv.blocks, block: kv.block_tokens })?;
         let scratch = Scratch::new(&model, tokens, outputs)?;
-        Ok(Self { model, cache, scratch })
+        let batch = model.batch(tokens, outputs, &cache)?;
+        Ok(Self { model, cache, batch, scratch })
     }
 }
 
@@ -30,9 +32,10 @@ impl<B: Backend> Step for Runner<B> {
     }
 
     fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
-        let batch = self.model.upload(plan, &self.cache)?;
-        forward(&self.model, &batch, &mut self.cache, &mut self.scratch)?;
-        Ok(self.model.read(&self.scratch.logits, plan.outputs.len())?)
+        let Self { model, cache, batch, scratch } = self;
+        model.upload(plan, cache, batch)?;
+        model.step(batch, || forward(model, batch, cache, scratch))?;
+        Ok(model.read(&scratch.logits, plan.outputs.len())?)
     }
 
     fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {

@@ -36,6 +36,7 @@ struct Bench<B: Backend> {
     y: crate::Buffer<B>,
     h: crate::Buffer<B>,
     out: crate::Buffer<B>,
+    batch: crate::Batch<B>,
 }
 
 impl<B: Backend> Bench<B> {
@@ -46,22 +47,26 @@ impl<B: Backend> Bench<B> {
         let (x, q, y) = (buffer(case.decoder.width), buffer(q_width), buffer(q_width));
         let (h, out) = (buffer(inner), buffer(case.decoder.vocab));
         let cache = model.cache(CACHE).expect("cache");
-        Self { model, cache, x, q, y, h, out }
+        let batch = model.batch(ROWS, ROWS, &cache).expect("batch");
+        Self { model, cache, x, q, y, h, out, batch }
     }
 
     /// One step, as the engine's forward runs it.
     fn logits(&mut self, plan: &Plan) -> Vec<f32> {
-        let Self { model, cache, x, q, y, h, out } = self;
-        let batch = model.upload(plan, cache).expect("upload");
-        model.embed(&batch, x).expect("embed");
-        for layer in 0..model.decoder().layers.len() {
-            model.attention_inputs(layer, &batch, x, cache, q).expect("attention_inputs");
-            model.attend(layer, &batch, cache, q, y).expect("attend");
-            model.project_add(Projection { layer, half: Half::Mixer }, &batch, y, x).expect("project_add");
-            model.mlp_inputs(layer, &batch, x, h).expect("mlp_inputs");
-            model.project_add(Projection { layer, half: Half::Mlp }, &batch, h, x).expect("project_add");
-        }
-        model.logits(&batch, x, out).expect("logits");
+        let Self { model, cache, x, q, y, h, out, batch } = self;
+        model.upload(plan, cache, batch).expect("upload");
+        let record = || {
+            model.embed(batch, x)?;
+            for layer in 0..model.decoder().layers.len() {
+                model.attention_inputs(layer, batch, x, cache, q)?;
+                model.attend(layer, batch, cache, q, y)?;
+                model.project_add(Projection { layer, half: Half::Mixer }, batch, y, x)?;
+                model.mlp_inputs(layer, batch, x, h)?;
+                model.project_add(Projection { layer, half: Half::Mlp }, batch, h, x)?;
+            }
+            model.logits(batch, x, out)
+        };
+        model.step(batch, record).expect("step");
         model.read(out, plan.outputs.len()).expect("read")
     }
 }
@@ -71,34 +76,34 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
     let weights = RandomWeights::new(&case.decoder, case.block, SEED);
     let (mut ours, mut naive) = (Bench::new(backend, case, &weights), Bench::new(Naive, case, &weights));
     for plan in ragged_steps(case.decoder.vocab) {
-        let batch = ours.model.upload(&plan, &ours.cache).expect("upload");
-        let reference = naive.model.upload(&plan, &naive.cache).expect("upload");
+        ours.model.upload(&plan, &ours.cache, &mut ours.batch).expect("upload");
+        naive.model.upload(&plan, &naive.cache, &mut naive.batch).expect("upload");
         let rows = plan.tokens.len();
         // Runs an op on both, compares what it wrote, and goes on from the reference's result.
         macro_rules! op {
             ($out:ident, $rows:expr, $run:ident($($arg:tt)*)) => {{
-                op!(@call ours, batch, $run($($arg)*));
-                op!(@call naive, reference, $run($($arg)*));
+                op!(@call ours, $run($($arg)*));
+                op!(@call naive, $run($($arg)*));
                 let found = ours.model.read(&ours.$out, $rows).expect("read");
                 let expected = naive.model.read(&naive.$out, $rows).expect("read");
                 close(case.name, stringify!($run), &found, &expected, tolerance.op);
                 ours.model.write(&expected, &mut ours.$out).expect("write");
             }};
-            (@call $b:ident, $batch:ident, embed()) => { $b.model.embed(&$batch, &mut $b.x).expect("embed") };
-            (@call $b:ident, $batch:ident, attention_inputs($l:expr)) => {
-                $b.model.attention_inputs($l, &$batch, &$b.x, &mut $b.cache, &mut $b.q).expect("attention_inputs")
+            (@call $b:ident, embed()) => { $b.model.embed(&$b.batch, &mut $b.x).expect("embed") };
+            (@call $b:ident, attention_inputs($l:expr)) => {
+                $b.model.attention_inputs($l, &$b.batch, &$b.x, &mut $b.cache, &mut $b.q).expect("attention_inputs")
             };
-            (@call $b:ident, $batch:ident, attend($l:expr)) => {
-                $b.model.attend($l, &$batch, &$b.cache, &$b.q, &mut $b.y).expect("attend")
+            (@call $b:ident, attend($l:expr)) => {
+                $b.model.attend($l, &$b.batch, &$b.cache, &$b.q, &mut $b.y).expect("attend")
             };
-            (@call $b:ident, $batch:ident, project_add($p:expr, $from:ident)) => {
-                $b.model.project_add($p, &$batch, &$b.$from, &mut $b.x).expect("project_add")
+            (@call $b:ident, project_add($p:expr, $from:ident)) => {
+                $b.model.project_add($p, &$b.batch, &$b.$from, &mut $b.x).expect("project_add")
             };
-            (@call $b:ident, $batch:ident, mlp_inputs($l:expr)) => {
-                $b.model.mlp_inputs($l, &$batch, &$b.x, &mut $b.h).expect("mlp_inputs")
+            (@call $b:ident, mlp_inputs($l:expr)) => {
+                $b.model.mlp_inputs($l, &$b.batch, &$b.x, &mut $b.h).expect("mlp_inputs")
             };
-            (@call $b:ident, $batch:ident, logits()) => {
-                $b.model.logits(&$batch, &$b.x, &mut $b.out).expect("logits")
+            (@call $b:ident, logits()) => {
+                $b.model.logits(&$b.batch, &$b.x, &mut $b.out).expect("logits")
             };
         }
         op!(x, rows, embed());

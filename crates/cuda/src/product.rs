@@ -1,0 +1,93 @@
+//! Products of matrices with rows of activations.
+
+use plimsoll_backend::Error;
+
+use crate::backend::{Cuda, WARPS};
+use crate::device::Buffer;
+use crate::driver::Driver;
+use crate::pack::{GROUP, PANEL, SLOTS};
+use crate::params::{self, THREADS};
+use crate::weights::{Linear, Norm};
+
+/// What becomes of a product, by its number in the kernels.
+#[derive(Clone, Copy)]
+pub(crate) enum Action {
+    Store = 0,
+    Add = 1,
+    Gate = 2,
+    Logits = 3,
+}
+
+/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
+pub(crate) struct Input<'a, D: Driver> {
+    pub(crate) x: &'a Buffer<D>,
+    pub(crate) rows: u64,
+    pub(crate) count: usize,
+    pub(crate) norm: Option<&'a Norm<D>>,
+}
+
+/// Where a product goes.
+pub(crate) struct Output<'a, D: Driver> {
+    pub(crate) to: &'a Buffer<D>,
+    pub(crate) action: Action,
+    pub(crate) stride: usize,
+    pub(crate) scale: f32,
+    pub(crate) cap: f32,
+}
+
+impl<'a, D: Driver> Output<'a, D> {
+    pub(crate) fn new(to: &'a Buffer<D>, action: Action, stride: usize) -> Self {
+        Self { to, action, stride, scale: 1.0, cap: 0.0 }
+    }
+}
+
+/// Bytes of shared memory that products with so many columns take.
+pub(crate) fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize {
+    let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
+    let places = linears[0].width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
+    let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
+    // Behind the rows: sums of the block, and of its threads.
+    columns * column + 64 + columns * 4 * THREADS as usize
+}
+
+impl<D: Driver> Cuda<D> {
+    /// `W norm(x) + b` of matrices that read the same rows.
+    pub(crate) fn products(
+        &self,
+        linears: &[&Linear<D>],
+        input: Input<'_, D>,
+        output: Output<'_, D>,
+    ) -> Result<(), Error> {
+        let Input { x, rows, count, norm } = input;
+        let Output { to, action, stride, scale, cap } = output;
+        let width = linears[0].width;
+        let shared = |columns: usize| shared(linears, columns);
+        let columns = if count > 1 && shared(4) <= self.device.shared_limit() { 4 } else { 1 };
+        let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
+        let panels = match action {
+            Action::Gate => panels(&linears[0]),
+            _ => linears.iter().map(panels).sum(),
+        };
+        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
+        let params = params::Matvec {
+            matrices: [matrix(0), matrix(1), matrix(2)],
+            x: x.address,
+            rows,
+            norm: norm.map_or(0, Norm::address),
+            out: to.address,
+            count: linears.len() as u32,
+            action: action as u32,
+            width: width as u32,
+            columns: count as u32,
+            stride: stride as u32,
+            eps: norm.map_or(0.0, |norm| norm.eps),
+            scale,
+            cap,
+        };
+        let grid = [panels.div_ceil(WARPS), count.div_ceil(columns), 1];
+        match columns {
+            1 => self.device.launch(grid, shared(1), params::Matvec1(params)),
+            _ => self.device.launch(grid, shared(4), params::Matvec4(params)),
+        }
+    }
+}
