@@ -6,9 +6,9 @@ use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
 
 /// A model loaded on a backend. Each op is described at [`Backend`].
 pub struct Model<B: Backend> {
-    backend: B,
-    decoder: Decoder,
     inner: B::Model,
+    decoder: Decoder,
+    backend: B,
 }
 
 /// Activations, `[rows, width]`.

@@ -4,8 +4,10 @@
 //! registers fibers save; empty elsewhere.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plimsoll_backend::Error;
 use plimsoll_cuda::{Driver, Launch};
@@ -39,15 +41,67 @@ pub enum Order {
 }
 
 /// The simulated device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Shim {
     order: Order,
-    shared_limit: usize,
+    usage: Arc<Usage>,
+    recorded: Arc<Mutex<Option<Vec<Recorded>>>>,
+}
+
+/// What a device was asked for.
+#[derive(Debug, Default)]
+pub struct Usage {
+    bytes: AtomicUsize,
+    allocations: AtomicUsize,
+    launches: AtomicUsize,
+    replays: AtomicUsize,
 }
 
 /// Memory that kernels may use, in words so that every type lies well.
 #[derive(Debug)]
-pub struct Memory(Vec<u128>);
+pub struct Memory {
+    words: Box<[UnsafeCell<u128>]>,
+    usage: Arc<Usage>,
+}
+
+// SAFETY: only the machine reads and writes it, which does one thing at a time.
+unsafe impl Sync for Memory {}
+
+/// A launch that is started later.
+#[derive(Clone, Debug)]
+struct Recorded {
+    kernel: &'static str,
+    grid: [u32; 3],
+    threads: u32,
+    shared: u32,
+    params: Vec<u8>,
+}
+
+/// Launches to start one after the other.
+#[derive(Debug)]
+pub struct Graph(Vec<Recorded>);
+
+impl Usage {
+    /// Of all memory that has not been given back.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often memory was asked for.
+    pub fn allocations(&self) -> usize {
+        self.allocations.load(Ordering::Relaxed)
+    }
+
+    /// Kernels that were started, those of graphs among them.
+    pub fn launches(&self) -> usize {
+        self.launches.load(Ordering::Relaxed)
+    }
+
+    /// Graphs that were started.
+    pub fn replays(&self) -> usize {
+        self.replays.load(Ordering::Relaxed)
+    }
+}
 
 impl Shim {
     /// Shared memory of a block on the smallest GPU that is supported.
@@ -55,51 +109,23 @@ impl Shim {
 
     /// A device with an order, and as much shared memory as the smallest GPU.
     pub fn new(order: Order) -> Self {
-        Self { order, shared_limit: Self::SHARED }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        let _machine = MACHINE.lock();
-        // SAFETY: takes an address out of a list.
-        unsafe { shim_freed(self.0.as_ptr() as usize) };
-    }
-}
-
-impl Driver for Shim {
-    type Memory = Memory;
-
-    fn allocate(&self, bytes: usize) -> Result<Memory, Error> {
-        // Not a number in any type.
-        let memory = Memory(vec![u128::MAX; bytes.div_ceil(16)]);
-        let _machine = MACHINE.lock();
-        // SAFETY: enters an address in a list.
-        unsafe { shim_allocated(memory.0.as_ptr() as usize, bytes) };
-        Ok(memory)
+        Self { order, usage: Arc::default(), recorded: Arc::default() }
     }
 
-    fn address(&self, memory: &Memory) -> u64 {
-        memory.0.as_ptr() as u64
+    /// What it has been asked for.
+    pub fn usage(&self) -> Arc<Usage> {
+        self.usage.clone()
     }
 
-    fn write(&self, memory: &mut Memory, offset: usize, bytes: &[u8]) -> Result<(), Error> {
-        bytes_of(memory)[offset..][..bytes.len()].copy_from_slice(bytes);
-        Ok(())
+    /// Refuses what a GPU could not do while it captures.
+    fn not_recording(&self, what: &str) -> Result<(), Error> {
+        match *lock(&self.recorded) {
+            Some(_) => Err(device_error(format!("{what} while launches are captured"))),
+            None => Ok(()),
+        }
     }
 
-    fn read(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), Error> {
-        assert!(bytes.len() <= memory.0.len() * 16);
-        // SAFETY: the memory is as long; kernels that wrote it are over.
-        bytes.copy_from_slice(unsafe { std::slice::from_raw_parts(memory.0.as_ptr().cast(), bytes.len()) });
-        Ok(())
-    }
-
-    fn shared_limit(&self) -> usize {
-        self.shared_limit
-    }
-
-    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error> {
+    fn start(&self, launch: &Launch<'_>) -> Result<(), Error> {
         let Launch { kernel, grid, threads, shared, params } = *launch;
         let name = CString::new(kernel).expect("kernels have plain names");
         let seed = match self.order {
@@ -107,7 +133,8 @@ impl Driver for Shim {
             Order::Backward => 1,
             Order::Shuffled(seed) => seed.max(2),
         };
-        let _machine = MACHINE.lock();
+        self.usage.launches.fetch_add(1, Ordering::Relaxed);
+        let _machine = lock(&MACHINE);
         // SAFETY: the runtime checks the name, the size of the parameters, and every access of the kernel.
         let error =
             unsafe { shim_launch(name.as_ptr(), &grid, threads, shared as usize, params.as_ptr(), params.len(), seed) };
@@ -115,13 +142,109 @@ impl Driver for Shim {
             return Ok(());
         }
         // SAFETY: a string that lives until the next launch.
-        let reason = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
-        Err(Error::Device { backend: "CUDA", reason })
+        Err(device_error(unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned()))
     }
 }
 
-fn bytes_of(memory: &mut Memory) -> &mut [u8] {
-    let bytes = memory.0.len() * 16;
-    // SAFETY: numbers are bytes, and this borrows all of them.
-    unsafe { std::slice::from_raw_parts_mut(memory.0.as_mut_ptr().cast(), bytes) }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn device_error(reason: String) -> Error {
+    Error::Device { backend: "CUDA", reason }
+}
+
+impl Memory {
+    fn address(&self) -> usize {
+        self.words.as_ptr() as usize
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.usage.bytes.fetch_sub(self.words.len() * 16, Ordering::Relaxed);
+        let _machine = lock(&MACHINE);
+        // SAFETY: takes an address out of a list.
+        unsafe { shim_freed(self.address()) };
+    }
+}
+
+impl Driver for Shim {
+    type Memory = Memory;
+    type Graph = Graph;
+
+    /// Every buffer has memory of its own, so that accesses beyond it are seen.
+    fn piece(&self) -> usize {
+        0
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, Error> {
+        self.not_recording("memory is asked for")?;
+        // Not a number in any type.
+        let words: Box<[_]> = (0..bytes.div_ceil(16)).map(|_| UnsafeCell::new(u128::MAX)).collect();
+        self.usage.allocations.fetch_add(1, Ordering::Relaxed);
+        self.usage.bytes.fetch_add(words.len() * 16, Ordering::Relaxed);
+        let memory = Memory { words, usage: self.usage.clone() };
+        let _machine = lock(&MACHINE);
+        // SAFETY: enters an address in a list.
+        unsafe { shim_allocated(memory.address(), bytes) };
+        Ok(memory)
+    }
+
+    fn address(&self, memory: &Memory) -> u64 {
+        memory.address() as u64
+    }
+
+    fn write(&self, memory: &Memory, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        self.not_recording("memory is written")?;
+        assert!(offset + bytes.len() <= memory.words.len() * 16, "more than the memory takes");
+        let _machine = lock(&MACHINE);
+        // SAFETY: the memory is as long, and nothing else touches it while the machine is ours.
+        unsafe {
+            let to = memory.words.as_ptr().cast::<u8>().cast_mut().add(offset);
+            to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        }
+        Ok(())
+    }
+
+    fn read(&self, memory: &Memory, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
+        self.not_recording("memory is read")?;
+        assert!(offset + bytes.len() <= memory.words.len() * 16, "more than the memory has");
+        let _machine = lock(&MACHINE);
+        // SAFETY: the memory is as long, and nothing else touches it while the machine is ours.
+        unsafe {
+            let from = memory.words.as_ptr().cast::<u8>().add(offset);
+            bytes.as_mut_ptr().copy_from_nonoverlapping(from, bytes.len());
+        }
+        Ok(())
+    }
+
+    fn shared_limit(&self) -> usize {
+        Self::SHARED
+    }
+
+    unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error> {
+        if let Some(recorded) = &mut *lock(&self.recorded) {
+            let Launch { kernel, grid, threads, shared, params } = *launch;
+            recorded.push(Recorded { kernel, grid, threads, shared, params: params.to_vec() });
+            return Ok(());
+        }
+        self.start(launch)
+    }
+
+    fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Graph, Error> {
+        self.not_recording("a capture begins")?;
+        *lock(&self.recorded) = Some(vec![]);
+        let result = record();
+        let launches = lock(&self.recorded).take().unwrap_or_default();
+        result.map(|()| Graph(launches))
+    }
+
+    unsafe fn replay(&self, graph: &Graph) -> Result<(), Error> {
+        self.not_recording("a graph is started")?;
+        self.usage.replays.fetch_add(1, Ordering::Relaxed);
+        graph.0.iter().try_for_each(|Recorded { kernel, grid, threads, shared, params }| {
+            self.start(&Launch { kernel, grid: *grid, threads: *threads, shared: *shared, params })
+        })
+    }
 }

@@ -12,7 +12,7 @@ fn run(kernel: &'static str, order: Order) -> Result<Vec<u8>, String> {
     // SAFETY: the device checks what a kernel does.
     unsafe { shim.launch(&launch) }.map_err(|error| error.to_string())?;
     let mut bytes = vec![0; 256];
-    shim.read(&memory, &mut bytes).unwrap();
+    shim.read(&memory, 0, &mut bytes).unwrap();
     Ok(bytes)
 }
 

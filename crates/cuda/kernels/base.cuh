@@ -13,6 +13,8 @@ extern __shared__ uint4 shared_memory[];
 
 constexpr unsigned WARP = 32;
 constexpr unsigned ALL = 0xffffffff;
+// Token and cache slot of a row that is only there to fill up.
+constexpr uint32_t NONE = 0xffffffff;
 // Threads of every block: sums over a block are taken in an order that depends on it.
 constexpr unsigned THREADS = 256;
 

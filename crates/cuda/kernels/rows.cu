@@ -26,6 +26,10 @@ struct DecodeGroup {
 KERNEL(embed, Embed) {
     const unsigned token = load<uint32_t>(p.tokens, blockIdx.x), steps = slot_groups(p.width);
     float* out = reinterpret_cast<float*>(p.out) + size_t(blockIdx.x) * p.width;
+    if (token == NONE) {
+        for (unsigned i = threadIdx.x; i < p.width; i += THREADS) out[i] = 0.0f;
+        return;
+    }
     for (unsigned group = threadIdx.x; group < row_groups(p.width); group += THREADS) {
         Place place;
         place.step = size_t(token / PANEL) * steps + group % steps;
@@ -112,14 +116,19 @@ KERNEL(append, Append) {
         for (unsigned i = lane(); i < dim; i += WARP) to[i] = values[i];
         return;
     }
-    const size_t place = p.cache.place((head - heads) % p.cache.heads, load<uint32_t>(p.slots, row));
+    const unsigned slot = load<uint32_t>(p.slots, row);
+    if (slot == NONE) return;
+    const size_t place = p.cache.place((head - heads) % p.cache.heads, slot);
     store(p.cache, value ? p.cache.values : p.cache.keys, place, values);
 }
 
+// Pairs of blocks that a launch copies at most.
+constexpr unsigned COPIED = 64;
+
 struct CopyBlocks {
     Cache cache;
-    // From and to, in pairs, in order.
-    uint64_t pairs;
+    // From and to, in order.
+    uint2 pairs[COPIED];
     uint32_t count, block;
 };
 
@@ -127,7 +136,7 @@ struct CopyBlocks {
 KERNEL(copy_blocks, CopyBlocks) {
     const unsigned words = p.cache.position_bytes() / 4 * p.block;
     for (unsigned i = 0; i < p.count; i++) {
-        const uint2 pair = load<uint2>(p.pairs, i);
+        const uint2 pair = p.pairs[i];
         const uint64_t stores[2] = {p.cache.keys, p.cache.values};
         for (uint64_t store : stores) {
             uint32_t* from = p.cache.words(store, p.cache.place(blockIdx.x, pair.x * p.block));

@@ -6,11 +6,11 @@ use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, Tenso
 use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Pairing, Span};
 
 use crate::NAME;
-use crate::batch::Batch;
+use crate::batch::{Batch, filled};
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
-use crate::params::{self, QUERIES, SPLIT, THREADS};
+use crate::params::{self, COPIED, QUERIES, SPLIT, THREADS};
 use crate::product::{Action, Input, Output, shared};
 use crate::weights::{Linear, Norm, Weights};
 
@@ -26,11 +26,8 @@ pub struct Cuda<D: Driver> {
 
 /// What ops compute on the way; grows to what a step takes.
 struct Scratch<D: Driver> {
-    /// Rows of a product that is not added to anything at once.
-    wide: Buffer<D>,
-    /// Of splits of attention, and the counter of each row and kv head.
+    /// Of splits of attention.
     partial: Buffer<D>,
-    tickets: Buffer<D>,
 }
 
 /// Gives `buffer` room for so many bytes; what was in it is lost.
@@ -56,7 +53,7 @@ impl<D: Driver> Cuda<D> {
     /// [`Error::Device`] if the device gives no memory.
     pub fn new(driver: D, kv: KvType) -> Result<Self, Error> {
         let device = Device::new(driver);
-        let scratch = Scratch { wide: device.zeros(4)?, partial: device.zeros(4)?, tickets: device.zeros(4)? };
+        let scratch = Scratch { partial: device.zeros(4)? };
         Ok(Self { device, kv, scratch: RefCell::new(scratch) })
     }
 
@@ -91,7 +88,6 @@ impl<D: Driver> Cuda<D> {
         let splits = seen.div_ceil(SPLIT);
         let partial = batch.rows * gqa.heads * splits * (gqa.head_dim + 2) * 4;
         grow(&self.device, &mut scratch.partial, if splits > 1 { partial } else { 0 })?;
-        grow(&self.device, &mut scratch.tickets, batch.rows * gqa.kv_heads * 4)?;
         Ok(splits)
     }
 }
@@ -121,7 +117,7 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn buffer(&self, rows: usize, width: usize) -> Result<Buffer<D>, Error> {
-        self.device.zeros(rows * width * 4)
+        self.device.zeros(filled(rows) * width * 4)
     }
 
     fn batch(&self, model: &Weights<D>, rows: usize, outputs: usize, cache: CacheShape) -> Result<Batch<D>, Error> {
@@ -130,6 +126,10 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape, batch: &mut Batch<D>) -> Result<(), Error> {
         batch.set(&self.device, plan, cache, &model.ropes)
+    }
+
+    fn step(&self, batch: &Batch<D>, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        batch.step(&self.device, record)
     }
 
     fn embed(&self, model: &Weights<D>, batch: &Batch<D>, x: &mut Buffer<D>) -> Result<(), Error> {
@@ -155,15 +155,13 @@ impl<D: Driver> Backend for Cuda<D> {
         let weights = &model.layers[layer];
         let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
         let heads = gqa.heads + 2 * gqa.kv_heads;
-        let scratch = &mut *self.scratch.borrow_mut();
-        grow(&self.device, &mut scratch.wide, batch.rows * heads * gqa.head_dim * 4)?;
         let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm) };
-        let output = Output::new(&scratch.wide, Action::Store, heads * gqa.head_dim);
+        let output = Output::new(&batch.wide, Action::Store, heads * gqa.head_dim);
         self.products(&weights.qkv.each_ref(), input, output)?;
         let address = |norm: &Option<Norm<D>>| norm.as_ref().map_or(0, Norm::address);
         let params = params::Append {
             cache: cache.layer(layer),
-            qkv: scratch.wide.address,
+            qkv: batch.wide.address,
             q: q.address,
             q_norm: address(&weights.q_norm),
             k_norm: address(&weights.k_norm),
@@ -199,7 +197,7 @@ impl<D: Driver> Backend for Cuda<D> {
             tables: batch.tables,
             blocks: batch.blocks,
             partial: scratch.partial.address,
-            tickets: scratch.tickets.address,
+            tickets: batch.tickets.address,
             heads: gqa.heads as u32,
             splits: splits as u32,
             block: cache.shape.block as u32,
@@ -231,11 +229,9 @@ impl<D: Driver> Backend for Cuda<D> {
         let Some(norm) = post_norm else {
             return self.products(&[linear], input, Output::new(x, Action::Add, width));
         };
-        let scratch = &mut *self.scratch.borrow_mut();
-        grow(&self.device, &mut scratch.wide, batch.rows * width * 4)?;
-        self.products(&[linear], input, Output::new(&scratch.wide, Action::Store, width))?;
+        self.products(&[linear], input, Output::new(&batch.wide, Action::Store, width))?;
         let params = params::AddNormed {
-            from: scratch.wide.address,
+            from: batch.wide.address,
             x: x.address,
             norm: norm.address(),
             width: width as u32,
@@ -270,12 +266,14 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn copy_blocks(&self, cache: &mut Cache<D>, pairs: &[(u32, u32)]) -> Result<(), Error> {
-        let list: Vec<[u32; 2]> = pairs.iter().map(|(from, to)| [*from, *to]).collect();
-        let list = self.device.filled(&list)?;
-        let (count, block) = (pairs.len() as u32, cache.shape.block as u32);
-        for layer in cache.layers() {
-            let params = params::CopyBlocks { cache: layer, pairs: list.address, count, block };
-            self.device.launch([layer.heads as usize, 1, 1], 0, params)?;
+        for some in pairs.chunks(COPIED) {
+            let mut pairs = [[0; 2]; COPIED];
+            pairs.iter_mut().zip(some).for_each(|(pair, (from, to))| *pair = [*from, *to]);
+            let (count, block) = (some.len() as u32, cache.shape.block as u32);
+            for layer in cache.layers() {
+                let params = params::CopyBlocks { cache: layer, pairs, count, block };
+                self.device.launch([layer.heads as usize, 1, 1], 0, params)?;
+            }
         }
         Ok(())
     }

@@ -1,16 +1,33 @@
-//! A plan as the kernels read it: all of it in one buffer that stays where it is.
+//! A plan as the kernels read it: all of it in one buffer that stays where it is, so that launches can be repeated.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use plimsoll_backend::{CacheShape, Error, Plan};
-use plimsoll_model::{Decoder, Rope, RopeTable, Ropes};
+use plimsoll_model::{Decoder, Mixer, Rope, RopeTable, Ropes};
 
-use crate::device::{Buffer, Device};
+use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
+use crate::params::SPLIT;
+
+/// Rows of a step that is repeated, and tokens of each of its sequences, at most: beyond them launches are not what costs time.
+const REPEATED: usize = 256;
+const DECODED: usize = 8;
+/// Token and cache slot of a row that is only there to fill up.
+const NONE: u32 = u32::MAX;
 
 /// One step's tokens, their places and their rotations.
 pub struct Batch<D: Driver> {
-    buffer: Buffer<D>,
-    /// What is copied to the buffer.
+    metadata: Buffer<D>,
+    /// What is copied there.
     words: Vec<u32>,
+    /// Rows of a product that is not added to anything at once.
+    pub(crate) wide: Buffer<D>,
+    /// A counter of each row and kv head, zero between launches.
+    pub(crate) tickets: Buffer<D>,
+    graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
+    /// The step's, if it can be repeated.
+    size: Option<Size>,
     pub(crate) rows: usize,
     pub(crate) output_rows: usize,
     /// The largest number of positions that a token sees.
@@ -28,11 +45,51 @@ pub struct Batch<D: Driver> {
     pub(crate) rotations: Vec<u64>,
 }
 
-/// Words of plans of so many rows at most.
+/// Steps of one size are the same launches.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Size {
+    rows: usize,
+    /// Of the longest sequence.
+    splits: usize,
+}
+
+/// So many rows, filled up so that there are few sizes.
+pub(crate) fn filled(rows: usize) -> usize {
+    if rows <= 4 { rows } else { rows.next_multiple_of(8) }
+}
+
+impl Size {
+    /// Of a step in which every row is a token of a decoding sequence.
+    fn of(plan: &Plan) -> Option<Self> {
+        let rows = plan.tokens.len();
+        let decoded = plan.sequences.iter().all(|sequence| sequence.len <= DECODED);
+        let splits = plan.sequences.iter().map(|sequence| sequence.end().div_ceil(SPLIT)).max().unwrap_or(0);
+        (rows <= REPEATED && plan.outputs.len() == rows && decoded).then(|| Self { rows: filled(rows), splits })
+    }
+}
+
+/// Values of the widest rows between two launches.
+fn widest(decoder: &Decoder) -> usize {
+    let qkv = decoder.layers.iter().map(|layer| {
+        let Mixer::Gqa(gqa) = &layer.mixer;
+        gqa.q_width() + 2 * gqa.kv_width()
+    });
+    qkv.max().unwrap_or(0).max(decoder.width)
+}
+
+fn kv_heads(decoder: &Decoder) -> usize {
+    let heads = decoder.layers.iter().map(|layer| {
+        let Mixer::Gqa(gqa) = &layer.mixer;
+        gqa.kv_heads
+    });
+    heads.max().unwrap_or(0)
+}
+
+/// Words of plans of so many rows at most; every part may begin a word later.
 fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: CacheShape) -> usize {
     let rotations: usize = ropes.iter().map(|(rope, _)| rows * rope.dim + 1).sum();
-    let table = decoder.context.div_ceil(cache.block);
-    4 * (rows + 1) + outputs + 1 + rotations + rows * table + 1
+    let tables = rows * decoder.context.div_ceil(cache.block);
+    4 * (rows + 1) + (outputs + 1) + rotations + (tables + 1)
 }
 
 impl<D: Driver> Batch<D> {
@@ -44,10 +101,15 @@ impl<D: Driver> Batch<D> {
         (rows, outputs): (usize, usize),
         cache: CacheShape,
     ) -> Result<Self, Error> {
+        let (rows, outputs) = (filled(rows), filled(outputs));
         let words = room(decoder, ropes, rows, outputs, cache);
         Ok(Self {
-            buffer: device.zeros(words * 4)?,
+            metadata: device.zeros(words * 4)?,
             words: Vec::with_capacity(words),
+            wide: device.zeros(rows * widest(decoder) * 4)?,
+            tickets: device.zeros(rows * kv_heads(decoder) * 4)?,
+            graphs: RefCell::default(),
+            size: None,
             rows: 0,
             output_rows: 0,
             longest: 0,
@@ -69,6 +131,9 @@ impl<D: Driver> Batch<D> {
         cache: CacheShape,
         ropes: &Ropes,
     ) -> Result<(), Error> {
+        self.size = Size::of(plan);
+        self.rows = self.size.map_or(plan.tokens.len(), |size| size.rows);
+        self.output_rows = self.size.map_or(plan.outputs.len(), |size| size.rows);
         let (mut positions, mut slots, mut tables, mut blocks) = (vec![], vec![], vec![], vec![]);
         for sequence in &plan.sequences {
             for position in sequence.start..sequence.end() {
@@ -78,28 +143,50 @@ impl<D: Driver> Batch<D> {
             }
             blocks.extend_from_slice(&sequence.block_table[..sequence.end().div_ceil(cache.block)]);
         }
-        let (words, base) = (&mut self.words, self.buffer.address);
+        self.longest = positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0);
+        positions.resize(self.rows, 0);
+
+        let (words, base) = (&mut self.words, self.metadata.address);
         words.clear();
-        let mut part = |values: &[u32]| {
-            // Pairs are read as one.
+        // So many words, behind those there are: pairs are read as one.
+        let mut part = |values: &[u32], len: usize, filler: u32| {
             words.resize(words.len().next_multiple_of(2), 0);
+            let start = words.len();
             words.extend_from_slice(values);
-            base + (words.len() - values.len()) as u64 * 4
+            words.resize(start + len, filler);
+            base + start as u64 * 4
         };
-        self.tokens = part(&plan.tokens);
-        self.positions = part(&positions);
-        self.slots = part(&slots);
-        self.tables = part(&tables);
-        self.blocks = part(&blocks);
-        self.outputs = part(&plan.outputs);
+        self.tokens = part(&plan.tokens, self.rows, NONE);
+        self.positions = part(&positions, self.rows, 0);
+        self.slots = part(&slots, self.rows, NONE);
+        self.tables = part(&tables, self.rows, 0);
+        self.outputs = part(&plan.outputs, self.output_rows, 0);
         let rotation = |(_, table): &(Rope, RopeTable)| -> Vec<u32> {
             let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
             pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()
         };
-        self.rotations = ropes.iter().map(|rope| part(&rotation(rope))).collect();
-        self.rows = plan.tokens.len();
-        self.output_rows = plan.outputs.len();
-        self.longest = positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0);
-        device.write(&mut self.buffer, &self.words)
+        let mut rotations = |rope| {
+            let values = rotation(rope);
+            part(&values, values.len(), 0)
+        };
+        self.rotations = ropes.iter().map(&mut rotations).collect();
+        // Last, for their length is not that of other steps of the size.
+        self.blocks = part(&blocks, blocks.len(), 0);
+        device.write(&mut self.metadata, &self.words)
+    }
+
+    /// Runs what `record` launches: at once for the first step of a size, which loads kernels, then as a graph.
+    pub(crate) fn step(&self, device: &Device<D>, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error> {
+        let Some(size) = self.size else { return record() };
+        let mut graphs = self.graphs.borrow_mut();
+        let Some(graph) = graphs.get_mut(&size) else {
+            record()?;
+            graphs.insert(size, None);
+            return Ok(());
+        };
+        if graph.is_none() {
+            *graph = Some(device.capture(record)?);
+        }
+        graph.as_ref().map_or(Ok(()), |graph| device.replay(graph))
     }
 }

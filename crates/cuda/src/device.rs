@@ -1,4 +1,7 @@
-//! Buffers on a device, and launches with what a kernel takes.
+//! Buffers cut from an arena, launches with what a kernel takes, and graphs that keep what they use.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
 
 use bytemuck::Pod;
 use plimsoll_backend::Error;
@@ -6,21 +9,63 @@ use plimsoll_backend::Error;
 use crate::driver::{Driver, Launch};
 use crate::params::{Params, THREADS};
 
+/// What a buffer begins at a multiple of, in bytes.
+const ALIGNMENT: usize = 256;
+
 /// A driver and what the backend does with it.
 pub(crate) struct Device<D: Driver> {
     driver: D,
+    arena: RefCell<Arena<D>>,
+}
+
+/// Memory in pieces, each given back when none of its buffers is left.
+struct Arena<D: Driver> {
+    /// All there are, for graphs to keep.
+    pieces: Vec<Weak<D::Memory>>,
+    /// The piece that is cut from, how much of it is in use and how many bytes it has.
+    last: Option<(Weak<D::Memory>, usize, usize)>,
 }
 
 /// Memory of a device.
 pub struct Buffer<D: Driver> {
-    memory: D::Memory,
+    piece: Arc<D::Memory>,
+    offset: usize,
     pub(crate) address: u64,
     pub(crate) bytes: usize,
 }
 
+/// Launches to start again, with all memory they may use.
+pub(crate) struct Graph<D: Driver> {
+    launches: D::Graph,
+    _memory: Vec<Arc<D::Memory>>,
+}
+
+impl<D: Driver> Arena<D> {
+    /// A place of so many bytes: its piece and where in it.
+    fn place(&mut self, driver: &D, bytes: usize) -> Result<(Arc<D::Memory>, usize), Error> {
+        let bytes = bytes.max(1).next_multiple_of(ALIGNMENT);
+        if let Some((piece, used, size)) = &mut self.last
+            && let Some(piece) = piece.upgrade()
+            && bytes <= *size - *used
+        {
+            *used += bytes;
+            return Ok((piece, *used - bytes));
+        }
+        let size = bytes.max(driver.piece());
+        let piece = Arc::new(driver.allocate(size)?);
+        self.pieces.retain(|piece| piece.strong_count() > 0);
+        self.pieces.push(Arc::downgrade(&piece));
+        // A buffer that fills a piece of its own leaves the last one to others.
+        if bytes < size {
+            self.last = Some((Arc::downgrade(&piece), bytes, size));
+        }
+        Ok((piece, 0))
+    }
+}
+
 impl<D: Driver> Device<D> {
     pub(crate) fn new(driver: D) -> Self {
-        Self { driver }
+        Self { driver, arena: RefCell::new(Arena { pieces: vec![], last: None }) }
     }
 
     pub(crate) fn shared_limit(&self) -> usize {
@@ -29,8 +74,8 @@ impl<D: Driver> Device<D> {
 
     /// Memory with anything in it.
     pub(crate) fn buffer(&self, bytes: usize) -> Result<Buffer<D>, Error> {
-        let memory = self.driver.allocate(bytes.max(1))?;
-        Ok(Buffer { address: self.driver.address(&memory), memory, bytes })
+        let (piece, offset) = self.arena.borrow_mut().place(&self.driver, bytes)?;
+        Ok(Buffer { address: self.driver.address(&piece) + offset as u64, piece, offset, bytes })
     }
 
     /// Memory with values in it.
@@ -47,12 +92,12 @@ impl<D: Driver> Device<D> {
     /// Sets the first values.
     pub(crate) fn write<T: Pod>(&self, buffer: &mut Buffer<D>, values: &[T]) -> Result<(), Error> {
         assert!(size_of_val(values) <= buffer.bytes, "more than the buffer takes");
-        self.driver.write(&mut buffer.memory, 0, bytemuck::cast_slice(values))
+        self.driver.write(&buffer.piece, buffer.offset, bytemuck::cast_slice(values))
     }
 
     pub(crate) fn read(&self, buffer: &Buffer<D>, values: &mut [f32]) -> Result<(), Error> {
         assert!(size_of_val(values) <= buffer.bytes, "more than the buffer has");
-        self.driver.read(&buffer.memory, bytemuck::cast_slice_mut(values))
+        self.driver.read(&buffer.piece, buffer.offset, bytemuck::cast_slice_mut(values))
     }
 
     /// Starts a kernel on a grid of blocks with so many bytes of shared memory.
@@ -65,5 +110,17 @@ impl<D: Driver> Device<D> {
         // the shapes it passes along, and `backend::Model` has checked that a plan fits them. Drivers run what they are given in
         // order, and give memory back behind it.
         unsafe { self.driver.launch(&launch) }
+    }
+
+    /// Keeps what `record` launches.
+    pub(crate) fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Graph<D>, Error> {
+        let launches = self.driver.capture(record)?;
+        let memory = self.arena.borrow().pieces.iter().filter_map(Weak::upgrade).collect();
+        Ok(Graph { launches, _memory: memory })
+    }
+
+    pub(crate) fn replay(&self, graph: &Graph<D>) -> Result<(), Error> {
+        // SAFETY: the graph keeps all memory there was when it was made.
+        unsafe { self.driver.replay(&graph.launches) }
     }
 }

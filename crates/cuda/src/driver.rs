@@ -1,11 +1,16 @@
-//! What the backend asks of a device: memory, copies and launches. A GPU's driver does it, and in tests a simulation.
+//! What the backend asks of a device: memory, copies, launches and graphs of them. A GPU's driver does it, and in tests a simulation.
 
 use plimsoll_backend::Error;
 
 /// A device.
 pub trait Driver: Send + 'static {
     /// Memory of the device, given back when dropped.
-    type Memory: Send;
+    type Memory: Send + Sync;
+    /// Launches that can be started again all at once.
+    type Graph: Send;
+
+    /// Bytes to ask for at a time, for many buffers to be cut from; more are asked for where one is larger.
+    fn piece(&self) -> usize;
 
     /// Memory of so many bytes, with anything in it.
     ///
@@ -16,17 +21,17 @@ pub trait Driver: Send + 'static {
     /// Where memory begins.
     fn address(&self, memory: &Self::Memory) -> u64;
 
-    /// Copies bytes to memory behind an offset; they can be used again at once.
+    /// Copies bytes to memory behind an offset, after all that was launched before; they can be used again at once.
     ///
     /// # Errors
     /// [`Error::Device`]
-    fn write(&self, memory: &mut Self::Memory, offset: usize, bytes: &[u8]) -> Result<(), Error>;
+    fn write(&self, memory: &Self::Memory, offset: usize, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Copies the first bytes of memory, after all that was launched before.
+    /// Copies bytes of memory behind an offset, after all that was launched before.
     ///
     /// # Errors
     /// [`Error::Device`]
-    fn read(&self, memory: &Self::Memory, bytes: &mut [u8]) -> Result<(), Error>;
+    fn read(&self, memory: &Self::Memory, offset: usize, bytes: &mut [u8]) -> Result<(), Error>;
 
     /// Shared memory a block can have, in bytes.
     fn shared_limit(&self) -> usize;
@@ -40,6 +45,21 @@ pub trait Driver: Send + 'static {
     /// # Errors
     /// [`Error::Device`]
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error>;
+
+    /// What `record` launches, kept instead of started. It may launch, and nothing else.
+    ///
+    /// # Errors
+    /// Those of `record`; [`Error::Device`].
+    fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Self::Graph, Error>;
+
+    /// Starts the launches of a graph, in their order, behind all that was started before.
+    ///
+    /// # Safety
+    /// As for each of them: above all, memory that they were given is there still.
+    ///
+    /// # Errors
+    /// [`Error::Device`]
+    unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), Error>;
 }
 
 /// A kernel on a grid of blocks.

@@ -7,8 +7,10 @@ use std::time::Instant;
 
 use bytemuck::Zeroable;
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{self, CUdevice_attribute, CUfunction_attribute};
-use cudarc::driver::{CudaContext, CudaStream};
+use cudarc::driver::sys::{
+    self, CUdevice_attribute, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode,
+};
+use cudarc::driver::{CudaContext, CudaGraph, CudaStream};
 use plimsoll_backend::Error;
 
 use crate::NAME;
@@ -19,6 +21,8 @@ use crate::params::{self, KERNELS, Params, THREADS};
 static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
 /// Of the driver: CUDA 13.0.
 const VERSION: i32 = 13_000;
+/// Bytes of memory asked for at a time.
+const PIECE: usize = 32 << 20;
 /// Compute capability.
 const CAPABILITY: (i32, i32) = (7, 5);
 
@@ -41,6 +45,12 @@ pub struct Memory {
     /// Work that uses it is waited for before it is given back.
     stream: Arc<CudaStream>,
 }
+
+/// Launches captured on a GPU.
+pub struct Graph(CudaGraph);
+
+// SAFETY: as for `Gpu`; a graph is used by one thread at a time.
+unsafe impl Send for Graph {}
 
 /// What a GPU is.
 #[derive(Clone, Debug)]
@@ -216,6 +226,11 @@ impl Drop for Memory {
 
 impl Driver for Gpu {
     type Memory = Memory;
+    type Graph = Graph;
+
+    fn piece(&self) -> usize {
+        PIECE
+    }
 
     fn allocate(&self, bytes: usize) -> Result<Memory, Error> {
         self.bind()?;
@@ -231,7 +246,7 @@ impl Driver for Gpu {
         memory.address
     }
 
-    fn write(&self, memory: &mut Memory, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+    fn write(&self, memory: &Memory, offset: usize, bytes: &[u8]) -> Result<(), Error> {
         assert!(offset + bytes.len() <= memory.bytes, "more than the memory takes");
         self.bind()?;
         let to = memory.address + offset as u64;
@@ -239,11 +254,12 @@ impl Driver for Gpu {
         unsafe { result::memcpy_htod_async(to, bytes, self.stream.cu_stream()) }.map_err(failed("copying to the GPU"))
     }
 
-    fn read(&self, memory: &Memory, bytes: &mut [u8]) -> Result<(), Error> {
-        assert!(bytes.len() <= memory.bytes, "more than the memory has");
+    fn read(&self, memory: &Memory, offset: usize, bytes: &mut [u8]) -> Result<(), Error> {
+        assert!(offset + bytes.len() <= memory.bytes, "more than the memory has");
         self.bind()?;
+        let from = memory.address + offset as u64;
         // SAFETY: the range lies in the memory, and is waited for.
-        unsafe { result::memcpy_dtoh_async(bytes, memory.address, self.stream.cu_stream()) }
+        unsafe { result::memcpy_dtoh_async(bytes, from, self.stream.cu_stream()) }
             .and_then(|()| self.stream.synchronize())
             .map_err(failed("copying from the GPU"))
     }
@@ -261,5 +277,21 @@ impl Driver for Gpu {
         // SAFETY: the caller's promise; the driver copies the parameters before it returns.
         unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), shared, stream, &mut params) }
             .map_err(failed(kernel))
+    }
+
+    fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Graph, Error> {
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).map_err(failed("capturing launches"))?;
+        let recorded = record();
+        // Ended in any case, so that the stream can be used again.
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        recorded?;
+        let graph = graph.map_err(failed("making a graph of launches"))?;
+        Ok(Graph(graph.ok_or_else(|| device_error("the driver captured no launches"))?))
+    }
+
+    unsafe fn replay(&self, graph: &Graph) -> Result<(), Error> {
+        self.bind()?;
+        graph.0.launch().map_err(failed("starting a graph of launches"))
     }
 }

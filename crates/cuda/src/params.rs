@@ -6,6 +6,8 @@ use bytemuck::{Pod, Zeroable};
 pub(crate) const THREADS: u32 = 256;
 /// Positions of a split of attention.
 pub(crate) const SPLIT: usize = 128;
+/// Pairs of blocks that a launch copies at most.
+pub(crate) const COPIED: usize = 64;
 /// Queries of a pass of attention.
 pub(crate) const QUERIES: usize = 8;
 
@@ -81,7 +83,7 @@ params!("attend" Attend {
     scale: f32,
     padding: u32,
 });
-params!("copy_blocks" CopyBlocks { cache: Cache, pairs: u64, count: u32, block: u32 });
+params!("copy_blocks" CopyBlocks { cache: Cache, pairs: [[u32; 2]; COPIED], count: u32, block: u32 });
 
 /// A product of up to so many columns.
 macro_rules! matvec {

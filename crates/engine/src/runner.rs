@@ -7,10 +7,11 @@ use crate::{Error, KvCache, Step};
 
 /// Runs steps of one model; owned by one engine thread.
 pub struct Runner<B: Backend> {
-    model: Model<B>,
-    cache: Cache<B>,
+    // Dropped in this order: what the backend made, then the backend.
     batch: Batch<B>,
     scratch: Scratch<B>,
+    cache: Cache<B>,
+    model: Model<B>,
 }
 
 impl<B: Backend> Runner<B> {

@@ -1,0 +1,83 @@
+//! What a step asks of the device: launches, and those of one size as a graph; and what is given back.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+use plimsoll_backend::suite::{Case, RandomWeights, cases};
+use plimsoll_backend::{Model, Plan, Sequence};
+use plimsoll_cuda::{Cuda, KvType};
+use plimsoll_cuda_shim::{Order, Shim};
+use plimsoll_engine::{KvCache, Runner, Step};
+
+const BLOCK: usize = 16;
+const BLOCKS: usize = 8;
+
+fn case(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap()
+}
+
+fn runner(shim: Shim, case: &Case) -> Runner<Cuda<Shim>> {
+    let weights = RandomWeights::new(&case.decoder, case.block, 5);
+    let model = Model::load(Cuda::new(shim, KvType::F16).unwrap(), case.decoder.clone(), &weights).unwrap();
+    Runner::new(model, KvCache { blocks: BLOCKS, block_tokens: BLOCK, block_bytes: 0 }, 32, 8).unwrap()
+}
+
+/// One token each of so many sequences, at a position.
+fn decode(sequences: u32, start: usize) -> Plan {
+    Plan {
+        tokens: (0..sequences).collect(),
+        sequences: (0..sequences).map(|i| Sequence { start, len: 1, block_table: vec![i] }).collect(),
+        outputs: (0..sequences).collect(),
+    }
+}
+
+#[test]
+fn steps_of_one_size_are_one_graph_and_ask_for_no_memory() {
+    let shim = Shim::new(Order::Forward);
+    let usage = shim.usage();
+    let mut runner = runner(shim, &case("plain"));
+    let mut position = 0;
+    // Five and six rows are filled up to eight.
+    for sequences in [1, 5] {
+        let (allocations, replays) = (usage.allocations(), usage.replays());
+        let mut launches = vec![];
+        for step in 0..4 {
+            let before = usage.launches();
+            runner.step(&decode(sequences + u32::from(sequences > 1 && step > 1), position)).unwrap();
+            launches.push(usage.launches() - before);
+            position += 1;
+        }
+        assert_eq!(usage.allocations(), allocations);
+        assert_eq!(usage.replays(), replays + 3);
+        assert!(launches.iter().all(|count| *count == launches[0]), "{launches:?}");
+    }
+}
+
+/// Rows that fill up a step change nothing: neither the other rows nor the cache.
+#[test]
+fn graphs_have_the_bits_of_plain_launches() {
+    let case = case("head norm");
+    let (mut plain, mut repeated) =
+        (runner(Shim::new(Order::Forward), &case), runner(Shim::new(Order::Backward), &case));
+    for position in 0..4 {
+        // A wanted row less than there are tokens: not repeated.
+        let mut one_less = decode(6, position);
+        one_less.outputs.pop();
+        let expected = plain.step(&one_less).unwrap();
+        let found = repeated.step(&decode(6, position)).unwrap();
+        let bits = |logits: &[f32]| logits.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&found)[..expected.len()], bits(&expected));
+    }
+}
+
+#[test]
+fn all_memory_is_given_back() {
+    let shim = Shim::new(Order::Forward);
+    let usage = shim.usage();
+    let case = case("Q4_K");
+    for _ in 0..20 {
+        let mut runner = runner(shim.clone(), &case);
+        (0..3).for_each(|position| drop(runner.step(&decode(2, position)).unwrap()));
+        assert!(usage.bytes() > 0);
+        drop(runner);
+        assert_eq!(usage.bytes(), 0);
+    }
+}
