@@ -66,6 +66,7 @@ struct Fiber {
     State state;
     Dim index;
     uint32_t turn;  // collectives so far
+    bool waited;    // for the launches ahead
 };
 
 // Lanes deposit by the parity of their turn: none can be two ahead of another.
@@ -126,6 +127,7 @@ void rest() { shim_switch(&machine.fibers[machine.running].stack_pointer, machin
 
 void fiber_main() {
     machine.kernel(machine.params);
+    if (!machine.fibers[machine.running].waited) fail("returns and has not waited for the launches ahead");
     machine.fibers[machine.running].state = State::Done;
     machine.done++;
     rest();
@@ -161,7 +163,7 @@ bool run_block(uint32_t threads) {
     std::fill(machine.warps.begin(), machine.warps.end(), Warp{});
     for (uint32_t i = 0; i < threads; i++) {
         unsigned x = i % block_dim.x, y = i / block_dim.x % block_dim.y, z = i / block_dim.x / block_dim.y;
-        machine.fibers[i] = {nullptr, State::Ready, {x, y, z}, 0};
+        machine.fibers[i] = {nullptr, State::Ready, {x, y, z}, 0, false};
         begin(machine.fibers[i], machine.stacks + STACK * i);
     }
     while (machine.done < threads) {
@@ -225,6 +227,9 @@ __attribute__((noinline)) void touch_shared(uintptr_t offset, size_t bytes, bool
 
 void touch_device(Region& region, uintptr_t offset, size_t bytes, bool write) {
     if (offset + bytes > region.bytes) fail("across the end of an allocation");
+    // What no launch has ever written are weights.
+    bool waited = machine.fibers[machine.running].waited;
+    if (!waited && (write || region.launch != 0)) fail("has not waited for the launches ahead");
     if (write) region.launch = machine.launch;
     if (region.launch != machine.launch) return;
     for (size_t word = offset / 4; word <= (offset + bytes - 1) / 4; word++) {
@@ -321,6 +326,8 @@ uint32_t atomic_add(uint32_t* at, uint32_t value) {
     *at = old + value;
     return old;
 }
+
+void wait_for_last() { machine.fibers[machine.running].waited = true; }
 
 void fence() { machine.fenced[machine.block] = true; }
 }  // namespace shim

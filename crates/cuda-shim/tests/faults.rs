@@ -26,6 +26,8 @@ fn faults_are_found() {
         ("fault_reads_another_block", "a block reads what another writes in the same launch"),
         ("fault_missing_lane", "threads wait for lanes that do not come"),
         ("fault_barrier", "some threads wait at a barrier and others have returned"),
+        ("fault_early", "has not waited for the launches ahead"),
+        ("fault_never_waits", "returns and has not waited for the launches ahead"),
         ("fault_nobody", "no kernel is called fault_nobody"),
     ];
     for order in [Order::Forward, Order::Backward, Order::Shuffled(5)] {

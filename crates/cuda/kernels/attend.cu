@@ -64,6 +64,8 @@ __device__ inline void soften(unsigned count, float* scores, float& largest, flo
 }
 
 KERNEL(attend, Attend) {
+    start_next();
+    wait_for_last();
     Row row;
     row.position = reinterpret_cast<const uint32_t*>(p.positions)[blockIdx.z];
     row.table = reinterpret_cast<const uint32_t*>(p.tables)[blockIdx.z];

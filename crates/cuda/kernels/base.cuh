@@ -18,6 +18,25 @@ constexpr uint32_t NONE = 0xffffffff;
 // Threads of every block: sums over a block are taken in an order that depends on it.
 constexpr unsigned THREADS = 256;
 
+// Launches overlap where the GPU can do that: the next one may start as soon as all blocks of this one have.
+__device__ inline void start_next() {
+#if !defined(__CUDACC__)
+    shim::start_next();
+#elif __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Until all launches ahead are over, and what they wrote can be read. Every thread calls it before it touches anything but
+// weights, and before it returns.
+__device__ inline void wait_for_last() {
+#if !defined(__CUDACC__)
+    shim::wait_for_last();
+#elif __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 __device__ inline unsigned lane() { return threadIdx.x % WARP; }
 __device__ inline unsigned warp() { return threadIdx.x / WARP; }
 

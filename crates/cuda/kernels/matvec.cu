@@ -81,6 +81,8 @@ __device__ inline unsigned panels(const Matrix& m) { return (m.rows + PANEL - 1)
 
 template <unsigned COLUMNS>
 __device__ void matvec(const Matvec& p) {
+    start_next();
+    wait_for_last();
     Activations activations{slot_groups(p.width), false, false, COLUMNS};
     for (unsigned i = 0; i < p.count; i++) {
         activations.rounded |= rounds(p.matrices[i].format);

@@ -24,6 +24,8 @@ struct DecodeGroup {
 
 // A block a token, a thread a group.
 KERNEL(embed, Embed) {
+    start_next();
+    wait_for_last();
     const unsigned token = load<uint32_t>(p.tokens, blockIdx.x), steps = slot_groups(p.width);
     float* out = reinterpret_cast<float*>(p.out) + size_t(blockIdx.x) * p.width;
     if (token == NONE) {
@@ -56,6 +58,8 @@ struct AddNormed {
 
 // A block a row: `x += norm(from)`.
 KERNEL(add_normed, AddNormed) {
+    start_next();
+    wait_for_last();
     const float* from = reinterpret_cast<const float*>(p.from) + size_t(blockIdx.x) * p.width;
     float* x = reinterpret_cast<float*>(p.x) + size_t(blockIdx.x) * p.width;
     float squares = 0.0f;
@@ -85,6 +89,8 @@ struct Append {
 
 // A warp a head of a row: norm, rotation, and where it belongs.
 KERNEL(append, Append) {
+    start_next();
+    wait_for_last();
     const unsigned dim = p.cache.dim, heads = p.heads, all = heads + 2 * p.cache.heads;
     const unsigned item = blockIdx.x * (THREADS / WARP) + warp();
     if (item >= p.rows * all) return;
@@ -134,6 +140,8 @@ struct CopyBlocks {
 
 // A block a head: nothing else touches it.
 KERNEL(copy_blocks, CopyBlocks) {
+    start_next();
+    wait_for_last();
     const unsigned words = p.cache.position_bytes() / 4 * p.block;
     for (unsigned i = 0; i < p.count; i++) {
         const uint2 pair = p.pairs[i];

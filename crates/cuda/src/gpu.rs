@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytemuck::Zeroable;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{
-    self, CUdevice_attribute, CUfunction_attribute, CUgraphInstantiate_flags, CUstreamCaptureMode,
+    self, CUdevice_attribute, CUfunction_attribute, CUgraphInstantiate_flags, CUlaunchAttributeID, CUstreamCaptureMode,
 };
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream};
 use plimsoll_backend::Error;
@@ -25,6 +26,8 @@ const VERSION: i32 = 13_000;
 const PIECE: usize = 32 << 20;
 /// Compute capability.
 const CAPABILITY: (i32, i32) = (7, 5);
+/// Kernels compiled for this architecture or a later one wait for the launches ahead themselves.
+const OVERLAP: i32 = 90;
 
 /// A GPU with the kernels loaded, and a stream of its own.
 pub struct Gpu {
@@ -33,6 +36,8 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
     shared_limit: usize,
+    /// Whether launches overlap.
+    overlaps: bool,
 }
 
 // SAFETY: handles of the driver may be used by any thread whose context is bound, which every method does first.
@@ -92,6 +97,23 @@ fn driver() -> Result<(), Error> {
     result::init().map_err(failed("starting the driver"))
 }
 
+/// A kernel that may use all shared memory of a block, and the architecture that it was compiled for.
+fn function(
+    module: sys::CUmodule,
+    kernel: &str,
+    shared_limit: i32,
+) -> std::result::Result<(sys::CUfunction, i32), DriverError> {
+    let name = CString::new(kernel).expect("kernels have plain names");
+    let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    // SAFETY: the module is loaded.
+    unsafe {
+        let function = result::module::get_function(module, name)?;
+        result::function::set_function_attribute(function, limit, shared_limit)?;
+        let version = CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+        Ok((function, result::function::get_function_attribute(function, version)?))
+    }
+}
+
 /// How many GPUs there are.
 ///
 /// # Errors
@@ -123,21 +145,20 @@ impl Gpu {
         let shared_limit = context.attribute(attribute).map_err(failed("asking for shared memory"))?;
         // SAFETY: the image is whole, and made for the driver's version or older.
         let module = unsafe { result::module::load_data(FATBIN.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
-        let mut gpu =
-            Self { functions: HashMap::new(), module, stream, context, shared_limit: shared_limit.max(0) as usize };
+        let shared = shared_limit.max(0) as usize;
+        let mut gpu = Self { functions: HashMap::new(), module, stream, context, shared_limit: shared, overlaps: true };
         for kernel in KERNELS {
-            let name = CString::new(*kernel).expect("kernels have plain names");
-            let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: the module is loaded.
-            let function = unsafe {
-                result::module::get_function(module, name).and_then(|function| {
-                    result::function::set_function_attribute(function, limit, shared_limit)?;
-                    Ok(function)
-                })
-            };
-            gpu.functions.insert(kernel, function.map_err(failed(kernel))?);
+            let (function, version) = function(module, kernel, shared_limit).map_err(failed(kernel))?;
+            gpu.functions.insert(kernel, function);
+            gpu.overlaps &= version >= OVERLAP;
         }
         Ok(gpu)
+    }
+
+    /// Whether launches may overlap, which they do where the GPU can: not, to see what it is worth.
+    pub fn overlapping(mut self, overlap: bool) -> Self {
+        self.overlaps &= overlap;
+        self
     }
 
     /// What it is.
@@ -273,9 +294,27 @@ impl Driver for Gpu {
         let function = *self.functions.get(kernel).ok_or_else(|| device_error(format!("no kernel `{kernel}`")))?;
         self.bind()?;
         let mut params = [params.as_ptr().cast_mut().cast::<c_void>()];
-        let stream = self.stream.cu_stream();
+        // The next launch may start while this one runs: kernels wait where they must.
+        let mut overlap = sys::CUlaunchAttribute {
+            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+            pad: [0; 4],
+            value: sys::CUlaunchAttributeValue { programmaticStreamSerializationAllowed: 1 },
+        };
+        let config = sys::CUlaunchConfig {
+            gridDimX: x,
+            gridDimY: y,
+            gridDimZ: z,
+            blockDimX: threads,
+            blockDimY: 1,
+            blockDimZ: 1,
+            sharedMemBytes: shared,
+            hStream: self.stream.cu_stream(),
+            attrs: &mut overlap,
+            numAttrs: u32::from(self.overlaps),
+        };
         // SAFETY: the caller's promise; the driver copies the parameters before it returns.
-        unsafe { result::launch_kernel(function, (x, y, z), (threads, 1, 1), shared, stream, &mut params) }
+        unsafe { sys::cuLaunchKernelEx(&config, function, params.as_mut_ptr(), ptr::null_mut()) }
+            .result()
             .map_err(failed(kernel))
     }
 
