@@ -31,5 +31,9 @@ fn main() {
     });
     // Kernels enter themselves in a list: none may be left out for want of a call.
     checked.flag("-xc++").flag("-include").flag("shim.h").link_lib_modifier("+whole-archive");
-    checked.file(kernels.join("all.cu")).file("runtime/faults.cu").compile("plimsoll_kernels");
+    checked
+        .file(kernels.join("all.cu"))
+        .file("runtime/library.cu")
+        .file("runtime/faults.cu")
+        .compile("plimsoll_kernels");
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plimsoll_backend::Error;
-use plimsoll_cuda::{Driver, Launch};
+use plimsoll_cuda::{Driver, Gemm, Launch};
 
 unsafe extern "C" {
     fn shim_allocated(at: usize, bytes: usize);
@@ -230,6 +230,17 @@ impl Driver for Shim {
             return Ok(());
         }
         self.start(launch)
+    }
+
+    fn load_gemm(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// By a kernel of the simulation, so that its accesses are seen.
+    unsafe fn gemm(&self, gemm: &Gemm) -> Result<(), Error> {
+        self.not_recording("a library is called")?;
+        let params = bytemuck::bytes_of(gemm);
+        self.start(&Launch { kernel: "library_gemm", grid: [gemm.columns, 1, 1], threads: 32, shared: 0, params })
     }
 
     fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Graph, Error> {

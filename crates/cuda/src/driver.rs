@@ -1,5 +1,6 @@
 //! What the backend asks of a device: memory, copies, launches and graphs of them. A GPU's driver does it, and in tests a simulation.
 
+use bytemuck::{Pod, Zeroable};
 use plimsoll_backend::Error;
 
 /// A device.
@@ -46,6 +47,21 @@ pub trait Driver: Send + 'static {
     /// [`Error::Device`]
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error>;
 
+    /// Makes [`gemm`](Self::gemm) ready.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if there is no library that does it.
+    fn load_gemm(&mut self) -> Result<(), Error>;
+
+    /// Starts a product of matrices, done by a library in whatever order it likes, behind all that was started before.
+    ///
+    /// # Safety
+    /// Every address belongs to memory as large as it says, which is kept until the product is done.
+    ///
+    /// # Errors
+    /// [`Error::Device`]
+    unsafe fn gemm(&self, gemm: &Gemm) -> Result<(), Error>;
+
     /// What `record` launches, kept instead of started. It may launch, and nothing else.
     ///
     /// # Errors
@@ -60,6 +76,30 @@ pub trait Driver: Send + 'static {
     /// # Errors
     /// [`Error::Device`]
     unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), Error>;
+}
+
+/// A product `out = x w^T`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+pub struct Gemm {
+    /// Weights, bf16 `[rows, stride]`.
+    pub w: u64,
+    /// Activations, bf16 `[columns, stride]`.
+    pub x: u64,
+    /// f32 `[columns, out_stride]`.
+    pub out: u64,
+    /// Rows of weights.
+    pub rows: u32,
+    /// Rows of activations.
+    pub columns: u32,
+    /// Values of a row that count.
+    pub width: u32,
+    /// Values from one row to the next.
+    pub stride: u32,
+    /// The same for `out`.
+    pub out_stride: u32,
+    /// Nothing.
+    pub padding: u32,
 }
 
 /// A kernel on a grid of blocks.

@@ -15,7 +15,8 @@ use cudarc::driver::{CudaContext, CudaGraph, CudaStream};
 use plimsoll_backend::Error;
 
 use crate::NAME;
-use crate::driver::{Driver, Launch};
+use crate::driver::{Driver, Gemm, Launch};
+use crate::library::{Library, WORKSPACE};
 use crate::params::{self, KERNELS, Params, THREADS};
 
 /// All kernels for all processors, made by `cargo xtask kernels`.
@@ -38,6 +39,8 @@ pub struct Gpu {
     shared_limit: usize,
     /// Whether launches overlap.
     overlaps: bool,
+    /// For products in whatever order, with what it computes in.
+    library: Option<(Library, Memory)>,
 }
 
 // SAFETY: handles of the driver may be used by any thread whose context is bound, which every method does first.
@@ -146,7 +149,15 @@ impl Gpu {
         // SAFETY: the image is whole, and made for the driver's version or older.
         let module = unsafe { result::module::load_data(FATBIN.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
         let shared = shared_limit.max(0) as usize;
-        let mut gpu = Self { functions: HashMap::new(), module, stream, context, shared_limit: shared, overlaps: true };
+        let mut gpu = Self {
+            functions: HashMap::new(),
+            module,
+            stream,
+            context,
+            shared_limit: shared,
+            overlaps: true,
+            library: None,
+        };
         for kernel in KERNELS {
             let (function, version) = function(module, kernel, shared_limit).map_err(failed(kernel))?;
             gpu.functions.insert(kernel, function);
@@ -316,6 +327,19 @@ impl Driver for Gpu {
         unsafe { sys::cuLaunchKernelEx(&config, function, params.as_mut_ptr(), ptr::null_mut()) }
             .result()
             .map_err(failed(kernel))
+    }
+
+    fn load_gemm(&mut self) -> Result<(), Error> {
+        self.bind()?;
+        self.library = Some((Library::new()?, self.allocate(WORKSPACE)?));
+        Ok(())
+    }
+
+    unsafe fn gemm(&self, gemm: &Gemm) -> Result<(), Error> {
+        let (library, workspace) = self.library.as_ref().ok_or_else(|| device_error("cublasLt was not loaded"))?;
+        self.bind()?;
+        // SAFETY: the caller's promise.
+        unsafe { library.product(gemm, workspace.address, self.stream.cu_stream().cast()) }
     }
 
     fn capture(&self, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<Graph, Error> {

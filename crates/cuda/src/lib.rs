@@ -9,6 +9,7 @@ mod cache;
 mod device;
 mod driver;
 pub mod gpu;
+mod library;
 mod pack;
 mod params;
 mod product;
@@ -16,7 +17,7 @@ mod weights;
 
 pub use backend::Cuda;
 pub use cache::KvType;
-pub use driver::{Driver, Launch};
+pub use driver::{Driver, Gemm, Launch};
 
 /// In messages.
 const NAME: &str = "CUDA";
