@@ -43,6 +43,15 @@ KERNEL(fault_reads_another_block, Fault) {
     if (threadIdx.x == 0) p.words[blockIdx.x] = p.words[blockIdx.x ^ 1];
 }
 
+KERNEL(fault_writes_what_another_reads, Fault) {
+    shim::wait_for_last();
+    if (threadIdx.x > 0) return;
+    p.words[2 + blockIdx.x] = 0;
+    // The first to come reads, the second writes; a counter alone orders nothing.
+    if (atomicAdd(p.words + 1, 1) != 0) p.words[4] = p.words[0];
+    else p.words[0] = 1;
+}
+
 KERNEL(fault_missing_lane, Fault) {
     shim::wait_for_last();
     if (threadIdx.x != 3) p.words[threadIdx.x] = __shfl_xor_sync(0xffffffff, threadIdx.x, 1);

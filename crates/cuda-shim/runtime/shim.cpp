@@ -85,9 +85,10 @@ struct Touch {
     Mark write, read;
 };
 
-// Who wrote four bytes of device memory in which launch.
-struct Written {
+// Which block wrote two bytes of device memory in which launch, and which has read them.
+struct Used {
     uint32_t launch = 0, block = 0;
+    uint32_t read_launch = 0, reader = 0;
 };
 
 struct Region {
@@ -95,7 +96,7 @@ struct Region {
     size_t bytes;
     // The latest launch that wrote anything.
     uint32_t launch;
-    std::vector<Written> words;
+    std::vector<Used> halves;
 };
 
 struct Machine {
@@ -231,15 +232,22 @@ void touch_device(Region& region, uintptr_t offset, size_t bytes, bool write) {
     bool waited = machine.fibers[machine.running].waited;
     if (!waited && (write || region.launch != 0)) fail("has not waited for the launches ahead");
     if (write) region.launch = machine.launch;
-    if (region.launch != machine.launch) return;
-    for (size_t word = offset / 4; word <= (offset + bytes - 1) / 4; word++) {
-        Written& written = region.words[word];
-        bool others = written.launch == machine.launch && written.block != machine.block;
-        if (others && !machine.atomic) {
-            bool told = machine.asked && machine.published[written.block];
+    if (region.launch == 0 || machine.atomic) return;
+    for (size_t half = offset / 2; half <= (offset + bytes - 1) / 2; half++) {
+        Used& used = region.halves[half];
+        if (used.launch == machine.launch && used.block != machine.block) {
+            bool told = machine.asked && machine.published[used.block];
             if (!told) fail(write ? "two blocks write the same" : "a block reads what another writes in the same launch");
         }
-        if (write && !machine.atomic) written = {machine.launch, machine.block};
+        bool read = used.read_launch == machine.launch;
+        if (!write) {
+            used.reader = read && used.reader != machine.block ? MANY : machine.block;
+            used.read_launch = machine.launch;
+            continue;
+        }
+        if (read && used.reader != machine.block) fail("a block writes what another reads in the same launch");
+        used.launch = machine.launch;
+        used.block = machine.block;
     }
 }
 
@@ -346,7 +354,7 @@ extern "C" void __asan_before_dynamic_init(const char*) {}
 extern "C" void __asan_after_dynamic_init() {}
 
 extern "C" void shim_allocated(uintptr_t at, size_t bytes) {
-    machine.regions[at] = {at, bytes, 0, std::vector<Written>((bytes + 3) / 4)};
+    machine.regions[at] = {at, bytes, 0, std::vector<Used>((bytes + 1) / 2)};
 }
 extern "C" void shim_freed(uintptr_t at) {
     std::fill(std::begin(machine.recent), std::end(machine.recent), &machine.nothing);

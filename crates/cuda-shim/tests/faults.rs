@@ -24,6 +24,7 @@ fn faults_are_found() {
         ("fault_beyond_buffer", "a write outside of all allocations"),
         ("fault_two_writers", "two blocks write the same"),
         ("fault_reads_another_block", "a block reads what another writes in the same launch"),
+        ("fault_writes_what_another_reads", "a block writes what another reads in the same launch"),
         ("fault_missing_lane", "threads wait for lanes that do not come"),
         ("fault_barrier", "some threads wait at a barrier and others have returned"),
         ("fault_early", "has not waited for the launches ahead"),
