@@ -57,6 +57,7 @@ fn decoder(width: usize, vocab: usize, gqa: Gqa) -> Decoder {
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        ends: Ends::BOTH,
     }
 }
 

@@ -78,6 +78,7 @@ fn decoder(u: &mut Unstructured<'_>, block: &BlockType) -> Result<Decoder> {
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: u.arbitrary::<bool>()?.then_some(10.0),
+        ends: Ends::BOTH,
     })
 }
 

@@ -45,7 +45,8 @@ pub trait Backend: Send + Sized + 'static {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// Packs the weights; what cannot be run is refused here.
+    /// Packs the weights; what cannot be run is refused here. The description may be a [slice](Decoder::slice) of a model: then
+    /// there are no others than its tensors, and it sees no [`embed`](Self::embed) or no [`logits`](Self::logits).
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self::Model, Error>;
 
     /// Bytes one cache block of all layers takes.
@@ -71,7 +72,8 @@ pub trait Backend: Send + Sized + 'static {
     -> Result<(), Error>;
 
     /// Runs the ops that `record` calls, from `embed` to `logits`. With one batch they are the same in every step, on the same
-    /// buffers and cache, so that a backend may repeat what it launched for a plan of the same size and not call `record`.
+    /// buffers and cache, so that a backend may repeat what it launched for a plan of the same size and not call `record`; or
+    /// call it twice and run some of the ops each time.
     fn step(&self, _: &Self::Batch, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error> {
         record()
     }

@@ -10,6 +10,7 @@ mod error;
 mod model;
 mod plan;
 mod source;
+mod split;
 
 #[cfg(feature = "suite")]
 pub mod naive;
@@ -21,3 +22,4 @@ pub use error::Error;
 pub use model::{Batch, Buffer, Cache, Model};
 pub use plan::{CacheShape, Plan, Sequence};
 pub use source::TensorSource;
+pub use split::{Split, SplitBatch, SplitBuffer, SplitModel};

@@ -8,7 +8,8 @@ use crate::batch::{Batch, View};
 use crate::weights::{LayerWeights, NormWeight, Weights};
 
 pub(crate) fn embed(model: &Weights, batch: &Batch) -> Result<Tensor> {
-    model.embedding.index_select(&batch.tokens, 0)? * model.embedding_scale
+    let embedding = model.embedding.as_ref().expect("a model that begins here");
+    embedding.index_select(&batch.tokens, 0)? * model.embedding_scale
 }
 
 /// `(q, k, v)`, each `[T, its width]`.
@@ -102,8 +103,9 @@ pub(crate) fn mlp_inputs(layer: &LayerWeights, x: &Tensor) -> Result<Tensor> {
 
 /// `[R, vocab]`
 pub(crate) fn logits(model: &Weights, batch: &Batch, x: &Tensor) -> Result<Tensor> {
-    let x = model.norm.forward(&x.index_select(&batch.outputs, 0)?)?;
-    let logits = (model.head.forward(&x)? * model.logit_scale)?;
+    let (norm, head) = model.head.as_ref().expect("a model that ends here");
+    let x = norm.forward(&x.index_select(&batch.outputs, 0)?)?;
+    let logits = (head.forward(&x)? * model.logit_scale)?;
     match model.logit_softcap {
         Some(cap) => (logits / cap)?.tanh()? * cap,
         None => Ok(logits),

@@ -8,11 +8,12 @@ use crate::device;
 
 /// A model's weights on a device.
 pub struct Weights {
-    pub(crate) embedding: Tensor,
+    /// None where the model does not begin here.
+    pub(crate) embedding: Option<Tensor>,
     pub(crate) embedding_scale: f64,
     pub(crate) layers: Vec<LayerWeights>,
-    pub(crate) norm: NormWeight,
-    pub(crate) head: Linear,
+    /// Norm and matrix of the logits; none where the model does not end here.
+    pub(crate) head: Option<(NormWeight, Linear)>,
     pub(crate) logit_scale: f64,
     pub(crate) logit_softcap: Option<f64>,
     /// The different rotations of the layers, and the different spans.
@@ -100,17 +101,15 @@ impl Weights {
         let layers = decoder.layers.iter().enumerate();
         let layers = layers.map(|(i, layer)| LayerWeights::load(&loader, layer, i, &mut ropes, &mut spans));
         let layers = layers.collect::<Result<_, _>>()?;
-        let embedding = loader.tensor(Part::Embedding.global())?;
-        let head = match decoder.tied_embeddings {
-            true => Linear { weight: embedding.clone(), bias: None },
-            false => loader.linear(Part::Head.global(), None)?,
-        };
+        let global = |part: Part| decoder.has(part).then(|| loader.tensor(part.global())).transpose();
+        let embedding = global(Part::Embedding)?;
+        let head = global(Part::Head)?.or_else(|| embedding.clone()).map(|weight| Linear { weight, bias: None });
+        let norm = |part: Part| decoder.has(part).then(|| loader.norm(decoder.norm, part.global())).transpose();
         Ok(Self {
             embedding,
             embedding_scale: decoder.embedding_scale.into(),
             layers,
-            norm: loader.norm(decoder.norm, Part::FinalNorm.global())?,
-            head,
+            head: norm(Part::FinalNorm)?.zip(head),
             logit_scale: decoder.logit_scale.into(),
             logit_softcap: decoder.logit_softcap.map(f64::from),
             ropes: ropes.iter().map(Rope::table).collect(),

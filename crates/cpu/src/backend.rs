@@ -206,7 +206,7 @@ impl Backend for Cpu {
     }
 
     fn embed(&self, model: &Weights, batch: &Batch, x: &mut Vec<f32>) -> Result<(), Error> {
-        let (isa, matrix, scale) = (self.isa, &model.embedding.matrix, model.decoder.embedding_scale);
+        let (isa, matrix, scale) = (self.isa, &model.embedding().matrix, model.decoder.embedding_scale);
         let x = Chunks::new(&mut x[..batch.tokens.len() * matrix.width], matrix.width);
         self.pool.each(x, |row, x| {
             matrix.row(isa, &model.memory, batch.tokens[row] as usize, x);
@@ -323,11 +323,12 @@ impl Backend for Cpu {
         if batch.outputs.is_empty() {
             return Ok(());
         }
-        self.activate(activations, &[model.head()], batch.outputs.len(), |row, to| {
-            model.norm.apply(isa, &x[batch.outputs[row] as usize * width..][..width], to);
+        let (norm, head) = model.head();
+        self.activate(activations, &[head], batch.outputs.len(), |row, to| {
+            norm.apply(isa, &x[batch.outputs[row] as usize * width..][..width], to);
             None
         });
-        self.products(model, &[model.head()], activations, (out, vocab), |from, to| {
+        self.products(model, &[head], activations, (out, vocab), |from, to| {
             for (to, logit) in to.iter_mut().zip(from) {
                 let logit = logit * logit_scale;
                 *to = logit_softcap.map_or(logit, |cap| cap * (logit / cap).tanh());

@@ -14,10 +14,9 @@ pub struct Weights {
     pub(crate) decoder: Decoder,
     pub(crate) memory: Memory,
     pub(crate) ropes: Ropes,
-    pub(crate) embedding: Linear,
-    /// None reads the embedding.
-    pub(crate) head: Option<Linear>,
-    pub(crate) norm: NormWeight,
+    embedding: Option<Linear>,
+    head: Option<Linear>,
+    norm: Option<NormWeight>,
     pub(crate) layers: Vec<LayerWeights>,
 }
 
@@ -52,18 +51,24 @@ impl Weights {
     pub(crate) fn load(decoder: &Decoder, source: &dyn TensorSource, pool: &Pool) -> Result<Self, Error> {
         check_heads(decoder)?;
         let mut loader = Loader { source, pool, memory: Memory::default() };
-        let embedding = loader.linear(Part::Embedding.global(), None)?;
+        let embedding = loader.global(decoder, Part::Embedding)?;
         let layers = decoder.layers.iter().enumerate();
         let layers = layers.map(|(i, layer)| loader.layer(layer, i)).collect::<Result<_, _>>()?;
-        let norm = loader.norm(decoder.norm, Part::FinalNorm.global())?;
-        let head = (!decoder.tied_embeddings).then(|| loader.linear(Part::Head.global(), None)).transpose()?;
+        let norm =
+            decoder.has(Part::FinalNorm).then(|| loader.norm(decoder.norm, Part::FinalNorm.global())).transpose()?;
+        let head = loader.global(decoder, Part::Head)?;
         let ropes = Ropes::new(decoder);
         Ok(Self { decoder: decoder.clone(), memory: loader.memory, ropes, embedding, head, norm, layers })
     }
 
-    /// The matrix of the logits.
-    pub(crate) fn head(&self) -> &Linear {
-        self.head.as_ref().unwrap_or(&self.embedding)
+    /// The matrix of the tokens.
+    pub(crate) fn embedding(&self) -> &Linear {
+        self.embedding.as_ref().expect("a model that begins here")
+    }
+
+    /// Norm and matrix of the logits.
+    pub(crate) fn head(&self) -> (&NormWeight, &Linear) {
+        self.norm.as_ref().zip(self.head.as_ref().or(self.embedding.as_ref())).expect("a model that ends here")
     }
 }
 
@@ -74,6 +79,11 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// A matrix outside the layers, if the model has it.
+    fn global(&mut self, decoder: &Decoder, part: Part) -> Result<Option<Linear>, Error> {
+        decoder.has(part).then(|| self.linear(part.global(), None)).transpose()
+    }
+
     fn linear(&mut self, weight: TensorId, bias: Option<TensorId>) -> Result<Linear, Error> {
         let view = self.source.tensor(weight)?;
         if !packs(view.block) {

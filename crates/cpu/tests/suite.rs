@@ -1,7 +1,7 @@
 //! The conformance suite on every tier of this machine.
 
-use plimsoll_backend::Backend;
-use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
+use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops, logits};
+use plimsoll_backend::{Backend, Split};
 use plimsoll_cpu::{Cpu, KvType, Options, Tier};
 
 /// What int8 activations, and f16 or 8-bit keys and values, may cost.
@@ -40,6 +40,25 @@ fn ops_match_their_definitions() {
 #[test]
 fn logits_do_not_depend_on_the_batch() {
     each(check_batches);
+}
+
+/// The ops of a model's halves are those of the whole, in the same order.
+#[test]
+fn two_backends_compute_what_one_does() {
+    let cpu = |threads| {
+        let mut options = Options::default();
+        options.threads = Some(threads);
+        Cpu::new(&options).unwrap()
+    };
+    let split = || Split::new(cpu(2), cpu(1), 1);
+    let bits = |logits: Vec<f32>| logits.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    for case in cases() {
+        if case.block.values == 1 {
+            check_ops(split(), &case, tolerance(&case, KvType::F16));
+            check_batches(split(), &case, tolerance(&case, KvType::F16));
+        }
+        assert_eq!(bits(logits(split(), &case)), bits(logits(cpu(3), &case)), "{}", case.name);
+    }
 }
 
 /// As many as compute, and not one for each core.

@@ -1,7 +1,9 @@
 //! The conformance suite on the simulated device. It runs thousands of threads on one, so not every case in every setup.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
+use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops, logits};
+use plimsoll_backend::{Backend, Split};
+use plimsoll_cpu::{Cpu, Options};
 use plimsoll_cuda::{Cuda, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
 
@@ -16,10 +18,14 @@ fn tolerance(case: &Case, kv: KvType) -> Tolerance {
 }
 
 fn each(order: Order, kv: KvType, names: &[&str], check: impl Fn(Cuda<Shim>, &Case, Tolerance)) {
+    each_on(|| Cuda::new(Shim::new(order), kv).unwrap(), kv, names, check);
+}
+
+fn each_on<B: Backend>(backend: impl Fn() -> B, kv: KvType, names: &[&str], check: impl Fn(B, &Case, Tolerance)) {
     let cases = cases();
     assert!(names.iter().all(|name| cases.iter().any(|case| case.name == *name)), "{names:?}");
     for case in cases.iter().filter(|case| names.is_empty() || names.contains(&case.name)) {
-        check(Cuda::new(Shim::new(order), kv).unwrap(), case, tolerance(case, kv));
+        check(backend(), case, tolerance(case, kv));
     }
 }
 
@@ -47,4 +53,24 @@ fn logits_do_not_depend_on_the_batch() {
         check_batches,
     );
     each(Order::Forward, KvType::Q8, &["one kv head"], check_batches);
+}
+
+/// The first layer on the processor, the last one and the head on the device.
+#[test]
+fn half_a_model_on_the_device_computes_what_all_of_it_does() {
+    let names = ["plain", "tied, scaled, capped", "sandwich", "Q4_K"];
+    let cuda = || Cuda::new(Shim::new(Order::Forward), KvType::F16).unwrap();
+    let cpu = || Cpu::new(&Options::default()).unwrap();
+    let split = || Split::new(cpu(), cuda(), 1);
+    each_on(split, KvType::F16, &names, check_ops);
+    each_on(split, KvType::F16, &names[1..2], check_batches);
+    each_on(
+        || Split::new(cuda(), cuda(), 1),
+        KvType::F16,
+        &names,
+        |split, case, _| {
+            let bits = |logits: Vec<f32>| logits.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            assert_eq!(bits(logits(split, case)), bits(logits(cuda(), case)), "{}", case.name);
+        },
+    );
 }

@@ -66,7 +66,9 @@ impl<D: Driver> Cuda<D> {
         };
         let product =
             |linears: &[&Linear<D>]| refuse(format!("rows of {} values", linears[0].width), shared(linears, 1));
-        product(&[model.head()])?;
+        if let Some((_, head)) = model.head() {
+            product(&[head])?;
+        }
         for (layer, Layer { mixer, .. }) in model.layers.iter().zip(&model.decoder.layers) {
             let Mixer::Gqa(gqa) = mixer;
             let bytes = usize::max(append_shared(gqa), attend_shared(gqa));
@@ -134,7 +136,7 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn embed(&self, model: &Weights<D>, batch: &Batch<D>, x: &mut Buffer<D>) -> Result<(), Error> {
         let params = params::Embed {
-            matrix: model.embedding.matrix,
+            matrix: model.embedding().matrix,
             tokens: batch.tokens,
             out: x.address,
             width: model.decoder.width as u32,
@@ -259,10 +261,11 @@ impl<D: Driver> Backend for Cuda<D> {
             return Ok(());
         }
         let Decoder { vocab, logit_scale, logit_softcap, .. } = model.decoder;
-        let input = Input { x, rows: batch.outputs, count: batch.output_rows, norm: Some(&model.norm) };
+        let (norm, head) = model.head().expect("a model that ends here");
+        let input = Input { x, rows: batch.outputs, count: batch.output_rows, norm: Some(norm) };
         let output = Output::new(out, Action::Logits, vocab);
         let output = Output { scale: logit_scale, cap: logit_softcap.unwrap_or(0.0), ..output };
-        self.products(&[model.head()], input, output)
+        self.products(&[head], input, output)
     }
 
     fn copy_blocks(&self, cache: &mut Cache<D>, pairs: &[(u32, u32)]) -> Result<(), Error> {

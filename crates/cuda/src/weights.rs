@@ -12,10 +12,9 @@ use crate::params;
 pub struct Weights<D: Driver> {
     pub(crate) decoder: Decoder,
     pub(crate) ropes: Ropes,
-    pub(crate) embedding: Linear<D>,
-    /// None reads the embedding.
-    pub(crate) head: Option<Linear<D>>,
-    pub(crate) norm: Norm<D>,
+    embedding: Option<Linear<D>>,
+    head: Option<Linear<D>>,
+    norm: Option<Norm<D>>,
     pub(crate) layers: Vec<LayerWeights<D>>,
 }
 
@@ -68,24 +67,31 @@ impl<D: Driver> Weights<D> {
     /// Packs tensor by tensor, each read once.
     pub(crate) fn load(device: &Device<D>, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self, Error> {
         let loader = Loader { device, source };
+        let global = |part: Part| decoder.has(part).then(|| loader.linear(part.global(), None)).transpose();
+        let norm = |part: Part| decoder.has(part).then(|| loader.norm(decoder.norm, part.global())).transpose();
         Ok(Self {
             decoder: decoder.clone(),
             ropes: Ropes::new(decoder),
-            embedding: loader.linear(Part::Embedding.global(), None)?,
+            embedding: global(Part::Embedding)?,
             layers: decoder
                 .layers
                 .iter()
                 .enumerate()
                 .map(|(i, layer)| loader.layer(layer, i))
                 .collect::<Result<_, _>>()?,
-            norm: loader.norm(decoder.norm, Part::FinalNorm.global())?,
-            head: (!decoder.tied_embeddings).then(|| loader.linear(Part::Head.global(), None)).transpose()?,
+            norm: norm(Part::FinalNorm)?,
+            head: global(Part::Head)?,
         })
     }
 
-    /// The matrix of the logits.
-    pub(crate) fn head(&self) -> &Linear<D> {
-        self.head.as_ref().unwrap_or(&self.embedding)
+    /// The matrix of the tokens.
+    pub(crate) fn embedding(&self) -> &Linear<D> {
+        self.embedding.as_ref().expect("a model that begins here")
+    }
+
+    /// Norm and matrix of the logits, if the model ends here.
+    pub(crate) fn head(&self) -> Option<(&Norm<D>, &Linear<D>)> {
+        self.norm.as_ref().zip(self.head.as_ref().or(self.embedding.as_ref()))
     }
 }
 

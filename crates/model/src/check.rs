@@ -1,6 +1,6 @@
 //! What every description must satisfy before anything is computed or allocated from it.
 
-use crate::{Decoder, Error, Layer, Mixer, Mlp, Norm, Rope, Scaling, Span};
+use crate::{Decoder, Ends, Error, Layer, Mixer, Mlp, Norm, Rope, Scaling, Span};
 
 /// Largest sizes taken seriously; products of any few stay far inside 64 bits.
 const LAYERS: usize = 4096;
@@ -16,6 +16,9 @@ impl Decoder {
         within("width", self.width, WIDTH)?;
         within("context length", self.context, CONTEXT)?;
         within("layers", self.layers.len(), LAYERS)?;
+        if self.ends != Ends::BOTH {
+            return Err(Error::invalid("ends of the model", format!("{:?}", self.ends), "both"));
+        }
         self.norm.check()?;
         self.layers.iter().try_for_each(Layer::check)
     }

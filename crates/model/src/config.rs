@@ -162,6 +162,7 @@ pub(crate) fn dense(config: &Config, defaults: &Defaults) -> Result<Decoder, Err
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        ends: Ends::BOTH,
     })
 }
 

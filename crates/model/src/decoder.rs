@@ -1,5 +1,7 @@
 //! The description of a decoder-only transformer.
 
+use std::ops::Range;
+
 /// A whole model: embedding, layers, final norm and output head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoder {
@@ -21,6 +23,17 @@ pub struct Decoder {
     pub logit_scale: f32,
     /// `c * tanh(logit / c)`.
     pub logit_softcap: Option<f32>,
+    /// What there is beside the layers: all of it, but for a [`slice`](Self::slice).
+    pub ends: Ends,
+}
+
+/// The ends of a model that a description has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The embedding, where token ids come in.
+    pub embedding: bool,
+    /// The final norm and the head, where logits go out.
+    pub head: bool,
 }
 
 /// One block.
@@ -188,6 +201,23 @@ pub struct Ffn {
 pub enum Act {
     /// `x * sigmoid(x)`
     Silu,
+}
+
+impl Ends {
+    /// Those of a whole model.
+    pub const BOTH: Ends = Ends { embedding: true, head: true };
+}
+
+impl Decoder {
+    /// A run of the layers, counted from 0 again: with the embedding if it has the first, with final norm and head if it has
+    /// the last.
+    pub fn slice(&self, layers: Range<usize>) -> Decoder {
+        let ends = Ends {
+            embedding: self.ends.embedding && layers.start == 0,
+            head: self.ends.head && layers.end == self.layers.len(),
+        };
+        Decoder { layers: self.layers[layers].to_vec(), ends, ..self.clone() }
+    }
 }
 
 impl Gqa {

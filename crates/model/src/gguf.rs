@@ -113,6 +113,7 @@ pub(crate) fn dense(keys: &dyn Keys, name: &'static str, pairing: Pairing) -> Re
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        ends: Ends::BOTH,
     })
 }
 

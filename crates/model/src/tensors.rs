@@ -1,6 +1,6 @@
 //! The tensors a description needs: the single source of shapes, parameter counts and what a loader reads.
 
-use crate::{Decoder, Layer, Mixer, Mlp, QkNorm, Residual};
+use crate::{Decoder, Ends, Layer, Mixer, Mlp, QkNorm, Residual};
 
 /// What a tensor is for. Weights are `[out, in]`, biases and norms `[out]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,14 +64,13 @@ impl Part {
 impl Decoder {
     /// Every tensor the model has with its shape, slowest dimension first.
     pub fn tensors(&self) -> Vec<(TensorId, Vec<usize>)> {
-        let mut list = vec![(Part::Embedding.global(), vec![self.vocab, self.width])];
+        let global = |part: Part| Some((part.global(), self.shape(part.global())?));
+        let mut list = Vec::from_iter(global(Part::Embedding));
         for (i, layer) in self.layers.iter().enumerate() {
             list.extend(layer.tensors(self.width).into_iter().map(|(part, shape)| (part.of(i), shape)));
         }
-        list.push((Part::FinalNorm.global(), vec![self.width]));
-        if !self.tied_embeddings {
-            list.push((Part::Head.global(), vec![self.vocab, self.width]));
-        }
+        list.extend(global(Part::FinalNorm));
+        list.extend(global(Part::Head));
         list
     }
 
@@ -82,10 +81,20 @@ impl Decoder {
                 let tensors = self.layers.get(layer)?.tensors(self.width);
                 tensors.into_iter().find(|(own, _)| *own == part).map(|(_, shape)| shape)
             }
-            (None, Part::Embedding) => Some(vec![self.vocab, self.width]),
-            (None, Part::Head) if !self.tied_embeddings => Some(vec![self.vocab, self.width]),
+            (None, part) if !self.has(part) => None,
             (None, Part::FinalNorm) => Some(vec![self.width]),
-            (None, _) => None,
+            (None, _) => Some(vec![self.vocab, self.width]),
+        }
+    }
+
+    /// Whether the model has a tensor of this part outside the layers.
+    pub fn has(&self, part: Part) -> bool {
+        let Ends { embedding, head } = self.ends;
+        match part {
+            Part::Embedding => embedding || head && self.tied_embeddings,
+            Part::FinalNorm => head,
+            Part::Head => head && !self.tied_embeddings,
+            _ => false,
         }
     }
 

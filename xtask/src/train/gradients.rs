@@ -1,6 +1,8 @@
 //! Analytic gradients against central differences, over every kind of block.
 
-use plimsoll_model::{Act, Decoder, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span};
+use plimsoll_model::{
+    Act, Decoder, Ends, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span,
+};
 
 use super::net::{Batch, Net, Tape};
 use crate::rng::Rng;
@@ -31,6 +33,7 @@ fn decoder(residual: Residual, qk_norm: QkNorm, bias: bool, tied: bool, rope: (u
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        ends: Ends::BOTH,
     }
 }
 

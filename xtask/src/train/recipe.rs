@@ -1,6 +1,8 @@
 //! What is trained: one entry a demo model.
 
-use plimsoll_model::{Act, Decoder, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span};
+use plimsoll_model::{
+    Act, Decoder, Ends, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span,
+};
 
 use super::chat::{CHATML, Format, GLM4, LLAMA3, MISTRAL};
 
@@ -247,6 +249,7 @@ impl Recipe {
             embedding_scale: 1.0,
             logit_scale: 1.0,
             logit_softcap: None,
+            ends: Ends::BOTH,
         }
     }
 }

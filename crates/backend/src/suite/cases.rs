@@ -47,6 +47,7 @@ fn plain(width: usize, heads: usize, kv_heads: usize, head_dim: usize, inner: us
         embedding_scale: 1.0,
         logit_scale: 1.0,
         logit_softcap: None,
+        ends: Ends::BOTH,
     }
 }
 

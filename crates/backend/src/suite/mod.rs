@@ -118,6 +118,12 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
     }
 }
 
+/// Logits of two steps of a ragged batch, to be held against those of another backend.
+pub fn logits<B: Backend>(backend: B, case: &Case) -> Vec<f32> {
+    let mut bench = Bench::new(backend, case, &RandomWeights::new(&case.decoder, case.block, SEED));
+    ragged_steps(case.decoder.vocab).iter().flat_map(|plan| bench.logits(plan)).collect()
+}
+
 /// One sequence's logits do not depend on how it is cut into chunks, on its neighbours or on copied blocks.
 pub fn check_batches<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
     const LEN: usize = 70;
@@ -200,6 +206,31 @@ fn near(case: &str, what: &str, found: &[f32], expected: &[f32], limit: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Split;
+
+    /// Each half's ops and their order are those of the whole.
+    #[test]
+    fn two_references_compute_what_one_does() {
+        for case in cases().iter().filter(|case| case.block.values == 1) {
+            check_ops(Split::new(Naive, Naive, 1), case, Tolerance { op: 0.0, batch: 0.0 });
+            check_batches(Split::new(Naive, Naive, 1), case, Tolerance { op: 0.0, batch: 0.0 });
+            assert_eq!(logits(Split::new(Naive, Naive, 1), case), logits(Naive, case), "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn a_half_without_layers_is_refused() {
+        let case = &cases()[0];
+        let weights = RandomWeights::new(&case.decoder, case.block, SEED);
+        for layers in [0, 2, 3] {
+            let split = Split::new(Naive, Naive, layers);
+            let error = Model::load(split, case.decoder.clone(), &weights).err().unwrap().to_string();
+            assert_eq!(
+                error,
+                format!("layers of the first backend is {layers}, expected 1 to 1, so that both have some")
+            );
+        }
+    }
 
     #[test]
     fn the_reference_does_not_depend_on_batches() {

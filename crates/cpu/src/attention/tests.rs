@@ -78,6 +78,7 @@ impl Case {
             embedding_scale: 1.0,
             logit_scale: 1.0,
             logit_softcap: None,
+            ends: Ends::BOTH,
         }
     }
 
