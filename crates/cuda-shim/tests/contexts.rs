@@ -72,3 +72,14 @@ fn rows_beyond_shared_memory_are_refused_while_loading() {
     let found = "rows of 17000 values on this GPU: 70720 bytes of shared memory, where a block has 65536";
     assert!(error.contains(found), "{error}");
 }
+
+#[test]
+fn steps_beyond_a_grid_are_refused_before_any() {
+    let decoder = decoder(Span::Full);
+    let weights = RandomWeights::new(&decoder, &F32, 5);
+    let cuda = Cuda::new(Shim::new(Order::Forward), KvType::F16).unwrap();
+    let model = Model::load(cuda, decoder, &weights).unwrap();
+    let kv = KvCache { blocks: 1, block_tokens: BLOCK, block_bytes: 0 };
+    let error = Runner::new(model, kv, 65_536, 1).err().unwrap().to_string();
+    assert!(error.contains("steps of 65536 tokens; it takes 65535 at most"), "{error}");
+}

@@ -10,7 +10,7 @@ use crate::batch::{Batch, filled};
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
-use crate::params::{self, COPIED, QUERIES, SPLIT, THREADS};
+use crate::params::{self, COPIED, GRID, QUERIES, SPLIT, THREADS};
 use crate::product::{Action, Input, Output, shared};
 use crate::weights::{Linear, Norm, Weights};
 
@@ -123,6 +123,10 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn batch(&self, model: &Weights<D>, rows: usize, outputs: usize, cache: CacheShape) -> Result<Batch<D>, Error> {
+        if rows.max(outputs) > GRID {
+            let what = format!("steps of {} tokens; it takes {GRID} at most", rows.max(outputs));
+            return Err(Error::Unsupported { backend: NAME, what });
+        }
         Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache)
     }
 

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use plimsoll_backend::Error;
 
 use crate::driver::{Driver, Launch};
-use crate::params::{Params, THREADS};
+use crate::params::{GRID, Params, THREADS};
 
 /// What a buffer begins at a multiple of, in bytes.
 const ALIGNMENT: usize = 256;
@@ -103,6 +103,7 @@ impl<D: Driver> Device<D> {
     /// Starts a kernel on a grid of blocks with so many bytes of shared memory.
     pub(crate) fn launch<P: Params>(&self, grid: [usize; 3], shared: usize, params: P) -> Result<(), Error> {
         let kernel = P::KERNEL;
+        assert!(grid[1].max(grid[2]) <= GRID, "a grid of {grid:?} blocks, which no GPU has");
         let grid = grid.map(|blocks| u32::try_from(blocks).expect("a grid of 32 bits"));
         let shared = u32::try_from(shared).expect("shared memory is small");
         let launch = Launch { kernel, grid, threads: THREADS, shared, params: bytemuck::bytes_of(&params) };

@@ -17,7 +17,7 @@ use plimsoll_backend::Error;
 use crate::NAME;
 use crate::driver::{Driver, Gemm, Launch};
 use crate::library::{Library, WORKSPACE};
-use crate::params::{self, KERNELS, Params, THREADS};
+use crate::params::{self, KERNELS, Kernel, Params, THREADS};
 
 /// All kernels for all processors, made by `cargo xtask kernels`.
 static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
@@ -100,20 +100,22 @@ fn driver() -> Result<(), Error> {
     result::init().map_err(failed("starting the driver"))
 }
 
-/// A kernel that may use all shared memory of a block, and the architecture that it was compiled for.
+/// A kernel that may use all shared memory of a block, the architecture that it was compiled for, and the bytes that it takes.
 fn function(
     module: sys::CUmodule,
     kernel: &str,
     shared_limit: i32,
-) -> std::result::Result<(sys::CUfunction, i32), DriverError> {
+) -> std::result::Result<(sys::CUfunction, i32, usize), DriverError> {
     let name = CString::new(kernel).expect("kernels have plain names");
     let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-    // SAFETY: the module is loaded.
+    let version = CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
+    let (mut offset, mut bytes) = (0, 0);
+    // SAFETY: the module is loaded, and both numbers are there to be written.
     unsafe {
         let function = result::module::get_function(module, name)?;
         result::function::set_function_attribute(function, limit, shared_limit)?;
-        let version = CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
-        Ok((function, result::function::get_function_attribute(function, version)?))
+        sys::cuFuncGetParamInfo(function, 0, &mut offset, &mut bytes).result()?;
+        Ok((function, result::function::get_function_attribute(function, version)?, bytes))
     }
 }
 
@@ -158,9 +160,12 @@ impl Gpu {
             overlaps: true,
             library: None,
         };
-        for kernel in KERNELS {
-            let (function, version) = function(module, kernel, shared_limit).map_err(failed(kernel))?;
-            gpu.functions.insert(kernel, function);
+        for &Kernel { name, params } in KERNELS {
+            let (function, version, bytes) = function(module, name, shared_limit).map_err(failed(name))?;
+            if bytes != params {
+                return Err(device_error(format!("the kernel `{name}` takes {bytes} bytes, expected {params}")));
+            }
+            gpu.functions.insert(name, function);
             gpu.overlaps &= version >= OVERLAP;
         }
         Ok(gpu)

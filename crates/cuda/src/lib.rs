@@ -13,6 +13,8 @@ mod library;
 mod pack;
 mod params;
 mod product;
+#[cfg(test)]
+mod table;
 mod weights;
 
 pub use backend::Cuda;

@@ -4,6 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 /// Threads of every block.
 pub(crate) const THREADS: u32 = 256;
+/// Blocks of a grid in its second and in its third direction, at most.
+pub(crate) const GRID: usize = 65_535;
 /// Positions of a split of attention.
 pub(crate) const SPLIT: usize = 128;
 /// Pairs of blocks that a launch copies at most.
@@ -100,13 +102,23 @@ macro_rules! matvec {
 
 matvec!("matvec_1" Matvec1 "matvec_4" Matvec4);
 
+/// A kernel, and how many bytes it takes.
+pub(crate) struct Kernel {
+    pub(crate) name: &'static str,
+    pub(crate) params: usize,
+}
+
+const fn kernel<P: Params>() -> Kernel {
+    Kernel { name: P::KERNEL, params: size_of::<P>() }
+}
+
 /// All of them.
-pub(crate) const KERNELS: &[&str] = &[
-    Embed::KERNEL,
-    Matvec1::KERNEL,
-    Matvec4::KERNEL,
-    AddNormed::KERNEL,
-    Append::KERNEL,
-    Attend::KERNEL,
-    CopyBlocks::KERNEL,
+pub(crate) const KERNELS: &[Kernel] = &[
+    kernel::<Embed>(),
+    kernel::<Matvec1>(),
+    kernel::<Matvec4>(),
+    kernel::<AddNormed>(),
+    kernel::<Append>(),
+    kernel::<Attend>(),
+    kernel::<CopyBlocks>(),
 ];

@@ -1,7 +1,9 @@
 //! `cargo xtask kernels [--check]`: compiles the CUDA kernels for every GPU, with NVIDIA's compiler from PyPI, which needs none.
 //!
-//! The image is committed beside the sources with the digests of both, so that a build needs no compiler; `--check` makes it
-//! again and compares.
+//! The image is committed beside the sources with the digests of both, so that a build needs no compiler, and with a table of
+//! what each kernel takes; `--check` makes all of it again and compares.
+
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +13,15 @@ use sha2::{Digest, Sha256};
 
 use crate::Result;
 
-/// All of one version: a newer compiler writes what an older driver does not load.
+/// A compiler of one version: a newer one writes what an older driver does not load. Then what reads its output.
 const PACKAGES: &[&str] = &[
     "nvidia-cuda-nvcc==13.0.88",
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-crt==13.0.88",
     "nvidia-nvvm==13.0.88",
     "nvidia-cuda-cccl==13.0.85",
+    "nvidia-cuda-cuobjdump==13.2.86",
+    "nvidia-cuda-nvdisasm==13.2.86",
 ];
 /// Machine code for these, and PTX of the second for what comes after them.
 const PROCESSORS: &[&str] = &["75", "80", "89", "90a", "100", "120"];
@@ -31,7 +35,8 @@ pub fn kernels(root: &Path, args: &[String]) -> Result<()> {
         _ => return Err("usage: cargo xtask kernels [--check]".into()),
     };
     let folder = root.join(FOLDER);
-    let (image, digests) = (folder.join("kernels.fatbin"), folder.join("kernels.sha256"));
+    let [image, digests, table] =
+        ["fatbin", "sha256", "txt"].map(|extension| folder.join("kernels").with_extension(extension));
     let made = root.join("target/kernels.fatbin");
     let home = match compiler(root) {
         // The digests are a gate of their own.
@@ -43,14 +48,17 @@ pub fn kernels(root: &Path, args: &[String]) -> Result<()> {
     };
     compile(&home, &folder.join("all.cu"), &made)?;
     let bytes = fs::read(&made)?;
+    let rows = table::table(&home, &made)?;
     let text = format!("{}  sources\n{}  kernels.fatbin\n", sources(&folder)?, hex(&Sha256::digest(&bytes)));
     if !check {
         fs::write(&image, &bytes)?;
         fs::write(&digests, text)?;
+        fs::write(&table, rows)?;
         println!("{}: {} bytes", image.display(), bytes.len());
         return Ok(());
     }
-    if fs::read(&image)? != bytes || fs::read_to_string(&digests)? != text {
+    let committed = (fs::read(&image)?, fs::read_to_string(&digests)?, fs::read_to_string(&table)?);
+    if committed != (bytes, text, rows) {
         return Err("the committed kernels are not those of the sources; run `cargo xtask kernels`".into());
     }
     println!("kernels: ok");
@@ -75,8 +83,8 @@ fn sources(folder: &Path) -> Result<String> {
 }
 
 fn compile(home: &Path, source: &Path, to: &Path) -> Result<()> {
-    let mut nvcc = Command::new(home.join("bin/nvcc"));
-    nvcc.env("CUDA_HOME", home).current_dir(source.parent().unwrap_or(home));
+    let mut nvcc = tool(home, "nvcc");
+    nvcc.current_dir(source.parent().unwrap_or(home));
     // Sums are written as they are meant: nothing is contracted.
     nvcc.args(["-fatbin", "-std=c++17", "-O3", "-fmad=false", "--compress-mode=size"]);
     for processor in PROCESSORS {
@@ -92,7 +100,7 @@ fn compiler(root: &Path) -> Result<PathBuf> {
     let venv = root.join("target/nvcc");
     if home(&venv).is_none() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
-        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet"]).args(PACKAGES))?;
+        run(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "--no-deps"]).args(PACKAGES))?;
     }
     home(&venv).ok_or_else(|| format!("no nvcc in {}", venv.display()).into())
 }
@@ -100,7 +108,17 @@ fn compiler(root: &Path) -> Result<PathBuf> {
 fn home(venv: &Path) -> Option<PathBuf> {
     let pythons = fs::read_dir(venv.join("lib")).ok()?;
     let mut homes = pythons.filter_map(|entry| Some(entry.ok()?.path().join("site-packages/nvidia/cu13")));
-    homes.find(|home| home.join("bin/nvcc").exists())
+    homes.find(|home| ["nvcc", "cuobjdump", "nvdisasm"].iter().all(|name| home.join("bin").join(name).exists()))
+}
+
+/// One of NVIDIA's programs, which call each other by name.
+fn tool(home: &Path, name: &str) -> Command {
+    let folder = home.join("bin");
+    let mut command = Command::new(folder.join(name));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path)));
+    command.env("CUDA_HOME", home).env("PATH", path.unwrap_or_default());
+    command
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -108,6 +126,15 @@ fn run(command: &mut Command) -> Result<()> {
         return Ok(());
     }
     Err(format!("{command:?} failed").into())
+}
+
+/// What a program prints.
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8(output.stdout)?);
+    }
+    Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into())
 }
 
 #[cfg(test)]
