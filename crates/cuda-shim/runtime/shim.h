@@ -108,6 +108,10 @@ inline int __dp4a(int a, int b, int sum) {
     return sum;
 }
 inline int __dp4a(unsigned a, int b, int sum) = delete;  // CUDA has no mixed one
+inline int __dp2a_lo(int a, int b, int sum) {
+    for (int i = 0; i < 2; i++) sum += int(int16_t(a >> 16 * i)) * int(int8_t(b >> 8 * i));
+    return sum;
+}
 
 inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float __fadd_rn(float a, float b) { return a + b; }

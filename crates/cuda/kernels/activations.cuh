@@ -42,8 +42,7 @@ struct Activations {
         }
         const uint2 head = *scale(column, step, slot);
         a.scale = __uint_as_float(head.x);
-        a.sums[0] = int16_t(head.y & 0xffff);
-        a.sums[1] = int16_t(head.y >> 16);
+        a.sums = int(head.y);
         return a;
     }
 

@@ -2,7 +2,8 @@
 //
 // A matrix is cut into panels of two rows, and a row into sixteen slots of consecutive groups of 32 values: half a warp has a
 // row, each lane a slot. Group `i` of all slots of a panel lies together, so that a warp reads whole lines. A slot's groups are
-// added in ascending order, then the slots: whatever kernel does so has the same bits.
+// added in ascending order, then the slots: whatever kernel does so has the same bits. Of a group only sums of products of codes
+// are integers; its scales are f32.
 #pragma once
 
 #include "base.cuh"
@@ -50,19 +51,34 @@ struct Place {
     __device__ size_t block() const { return row * ((groups + 7) / 8) + group / 8; }
 };
 
-// 32 weights whose products with codes are integers: `scale * (factors * codes * a) - offset * (minima * a)`, where either
-// half has its own factor and minimum.
+// 32 weights: `scale * (code - offset) - minimum`, where either half has its own scale.
 struct Group {
     int words[8];
-    float scale, offset;
-    int factors[2], minima[2];
+    float scales[2], minimum;
 };
 
-// 32 activations in eight bits: their sum in either half.
+// What is taken off the codes of a format.
+__device__ constexpr int offset(uint32_t format) { return format == Q4_0 ? 8 : format == Q6_K ? 32 : 0; }
+
+// A sum of integers that begins here is, as bits, a float of 1.5 * 2^23 more, so long as it stays below 2^22.
+constexpr int WHOLE = 0x4b400000;
+
+__device__ inline float whole(int sum) { return __fadd_rn(__uint_as_float(uint32_t(sum)), -12582912.0f); }
+
+// 32 activations in eight bits, and the sums of both halves in sixteen bits each.
 struct Rounded {
     int words[8];
     float scale;
-    int sums[2];
+    int sums;
+
+    // Sums of the halves, each so many times.
+    __device__ int sum(int first, int second) const {
+        return __dp2a_lo(sums, (first & 255) | (second & 255) << 8, WHOLE);
+    }
+    __device__ int dot(const int* codes, int first, int count, int sum) const {
+        for (int i = first; i < first + count; i++) sum = __dp4a(codes[i], words[i], sum);
+        return sum;
+    }
 };
 
 __device__ inline void nibbles(const Matrix& m, const Place& place, int* words) {
@@ -97,7 +113,6 @@ __device__ inline void k_scales(const uint4& header, unsigned group, int& factor
 template <uint32_t FORMAT>
 __device__ inline Group load_group(const Matrix& m, const Place& place) {
     Group g{};
-    g.factors[0] = g.factors[1] = 1;
     if constexpr (FORMAT == Q8_0) {
         for (int half = 0; half < 2; half++) {
             uint4 codes = load<uint4>(m.codes, place.plane(half, 2));
@@ -107,13 +122,9 @@ __device__ inline Group load_group(const Matrix& m, const Place& place) {
     } else {
         nibbles(m, place, g.words);
     }
-    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) g.scale = from_f16(load<uint16_t>(m.scales, place.index()));
-    if constexpr (FORMAT == Q4_0) {
-        g.offset = g.scale;
-        g.minima[0] = g.minima[1] = 8;
-    }
+    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) g.scales[0] = from_f16(load<uint16_t>(m.scales, place.index()));
     if constexpr (FORMAT == MXFP4) {
-        g.scale = mxfp4_scale(load<uint8_t>(m.scales, place.index()));
+        g.scales[0] = mxfp4_scale(load<uint8_t>(m.scales, place.index()));
         for (int i = 0; i < 8; i++) {
             uint32_t word = 0;
             for (int shift = 0; shift < 32; shift += 8) {
@@ -128,11 +139,10 @@ __device__ inline Group load_group(const Matrix& m, const Place& place) {
     }
     if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) {
         uint4 header = load<uint4>(m.blocks, place.block());
-        g.scale = from_f16(uint16_t(header.x));
-        g.offset = from_f16(uint16_t(header.x >> 16));
-        k_scales(header, place.group, g.factors[0], g.minima[0]);
-        g.factors[1] = g.factors[0];
-        g.minima[1] = g.minima[0];
+        int factor, minimum;
+        k_scales(header, place.group, factor, minimum);
+        g.scales[0] = __fmul_rn(from_f16(uint16_t(header.x)), float(factor));
+        g.minimum = __fmul_rn(from_f16(uint16_t(header.x >> 16)), float(minimum));
     }
     if constexpr (FORMAT == Q6_K) {
         uint2 high = load<uint2>(m.high, place.index());
@@ -141,25 +151,27 @@ __device__ inline Group load_group(const Matrix& m, const Place& place) {
             g.words[i + 4] |= int((high.y >> 2 * i & 0x03030303) << 4);
         }
         uint32_t factors = load<uint16_t>(m.scales, place.index());
-        g.factors[0] = int8_t(factors);
-        g.factors[1] = int8_t(factors >> 8);
-        g.minima[0] = 32 * g.factors[0];
-        g.minima[1] = 32 * g.factors[1];
-        g.scale = g.offset = from_f16(load<uint16_t>(m.blocks, place.block()));
+        float scale = from_f16(load<uint16_t>(m.blocks, place.block()));
+        g.scales[0] = __fmul_rn(scale, float(int8_t(factors)));
+        g.scales[1] = __fmul_rn(scale, float(int8_t(factors >> 8)));
+    } else {
+        g.scales[1] = g.scales[0];
     }
     return g;
 }
 
 // Adds the products of 32 weights and activations.
+template <uint32_t FORMAT>
 __device__ inline float add_group(const Group& g, const Rounded& a, float sum) {
-    int dots[2] = {0, 0};
-    for (int half = 0; half < 2; half++) {
-        for (int i = 0; i < 4; i++) dots[half] = __dp4a(g.words[4 * half + i], a.words[4 * half + i], dots[half]);
+    constexpr int OFFSET = offset(FORMAT);
+    float value;
+    if constexpr (FORMAT == Q6_K) {
+        value = __fmul_rn(g.scales[0], whole(a.dot(g.words, 0, 4, a.sum(-OFFSET, 0))));
+        value = __fmaf_rn(g.scales[1], whole(a.dot(g.words, 4, 4, a.sum(0, -OFFSET))), value);
+    } else {
+        value = __fmul_rn(g.scales[0], whole(a.dot(g.words, 0, 8, OFFSET ? a.sum(-OFFSET, -OFFSET) : WHOLE)));
     }
-    int products = g.factors[0] * dots[0] + g.factors[1] * dots[1];
-    int minima = g.minima[0] * a.sums[0] + g.minima[1] * a.sums[1];
-    float value = __fmul_rn(g.scale, float(products));
-    value = __fmaf_rn(-g.offset, float(minima), value);
+    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) value = __fmaf_rn(-g.minimum, whole(a.sum(1, 1)), value);
     return __fmaf_rn(a.scale, value, sum);
 }
 
@@ -189,8 +201,7 @@ __device__ inline void decode(const Matrix& m, const Place& place, float* values
         for (int i = 0; i < int(GROUP); i++) {
             int code = g.words[i / 4] >> 8 * (i % 4);
             code = FORMAT == Q8_0 || FORMAT == MXFP4 ? int8_t(code) : uint8_t(code);
-            float value = __fmul_rn(g.scale, float(g.factors[i / 16] * code));
-            values[i] = __fmaf_rn(-g.offset, float(g.minima[i / 16]), value);
+            values[i] = __fmaf_rn(g.scales[i / 16], float(code - offset(FORMAT)), -g.minimum);
         }
     }
 }

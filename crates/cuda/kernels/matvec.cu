@@ -71,7 +71,7 @@ struct Product {
             Group group = load_group<FORMAT>(matrix, place);
             for (unsigned c = 0; c < COLUMNS; c++) {
                 if (c >= columns) break;
-                sums[c] = add_group(group, activations.load(c, step, slot), sums[c]);
+                sums[c] = add_group<FORMAT>(group, activations.load(c, step, slot), sums[c]);
             }
         }
     }
