@@ -71,7 +71,7 @@ struct Fiber {
 
 // Lanes deposit by the parity of their turn: none can be two ahead of another.
 struct Warp {
-    uint64_t values[2][32];
+    Brought brought[2][32];
     uint32_t arrived[2], mask[2], operation[2];
     uint32_t syncs;
 };
@@ -298,19 +298,18 @@ void barrier() {
 
 unsigned lane() { return machine.running % 32; }
 
-uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned from) {
+const Brought* meet(Collective operation, uint32_t mask, const Brought& brought) {
     Fiber& fiber = machine.fibers[machine.running];
     uint32_t warp_index = machine.running / 32, own = 1u << lane(), parity = fiber.turn++ % 2;
     Warp& warp = machine.warps[warp_index];
     if (!(mask & own)) fail("a lane that is not in its own mask");
-    if (from >= 32 || !(mask >> from & 1)) fail("a shuffle reads a lane that takes no part");
     if (warp.arrived[parity] == 0) {
         warp.mask[parity] = mask;
         warp.operation[parity] = operation;
     } else if (warp.mask[parity] != mask || warp.operation[parity] != operation) {
         fail("lanes of a warp do different things together");
     }
-    warp.values[parity][lane()] = value;
+    warp.brought[parity][lane()] = brought;
     warp.arrived[parity] |= own;
     if (warp.arrived[parity] != mask) {
         fiber.state = State::InWarp;
@@ -321,7 +320,13 @@ uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned 
         for (uint32_t i = 0; i < 32; i++)
             if (mask >> i & 1) machine.fibers[32 * warp_index + i].state = State::Ready;
     }
-    return warp.values[parity][from];
+    return warp.brought[parity];
+}
+
+uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned from) {
+    if (from >= 32 || !(mask >> from & 1)) fail("a shuffle reads a lane that takes no part");
+    const Brought& other = meet(operation, mask, {{uint32_t(value), uint32_t(value >> 32)}})[from];
+    return other.words[0] | uint64_t(other.words[1]) << 32;
 }
 
 uint32_t atomic_add(uint32_t* at, uint32_t value) {

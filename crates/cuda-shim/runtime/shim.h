@@ -48,8 +48,15 @@ extern Dim thread, block, block_dim, grid_dim;
 // What all lanes of a mask do together.
 enum Collective : uint32_t { SHUFFLE, SHUFFLE_XOR, SHUFFLE_DOWN, SYNC, BALLOT, MMA };
 
+// What a lane brings to them.
+struct Brought {
+    uint32_t words[3];
+};
+
 void barrier();
-// What `lane` brought, when all of the mask have come with the same operation and mask.
+// What the lanes brought, when all of the mask have come with the same operation and mask.
+const Brought* meet(Collective operation, uint32_t mask, const Brought& brought);
+// That of `lane`.
 uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned lane);
 unsigned lane();
 uint32_t atomic_add(uint32_t* at, uint32_t value);
@@ -101,8 +108,6 @@ T __shfl_down_sync(uint32_t mask, T value, unsigned delta, int width = 32) {
     return shim::from_lane(shim::SHUFFLE_DOWN, mask, value, lane + delta <= last ? lane + delta : lane);
 }
 
-inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return shim::atomic_add(at, value); }
-
 inline int __dp4a(int a, int b, int sum) {
     for (int i = 0; i < 4; i++) sum += int(int8_t(a >> 8 * i)) * int(int8_t(b >> 8 * i));
     return sum;
@@ -112,6 +117,23 @@ inline int __dp2a_lo(int a, int b, int sum) {
     for (int i = 0; i < 2; i++) sum += int(int16_t(a >> 16 * i)) * int(int8_t(b >> 8 * i));
     return sum;
 }
+
+namespace shim {
+// mma.m16n8k16.s32.s8.s8.s32: sums `[16, 8]` += a `[16, 16]` * b `[16, 8]`. Lane `4 g + t` has rows g and g + 8 of columns 4 t to
+// 4 t + 3 of a, rows 4 t to 4 t + 3 of column g of b, and rows g and g + 8 of columns 2 t and 2 t + 1 of the sums.
+inline void mma(int* sums, int a0, int a1, int b) {
+    const Brought* all = meet(MMA, ~0u, {{unsigned(a0), unsigned(a1), unsigned(b)}});
+    const unsigned group = lane() / 4 * 4, columns = lane() % 4 * 8;
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned part = 0; part < 4; part++) {
+            const Brought &row = all[group + part], &column = all[columns + i % 2 * 4 + part];
+            sums[i] = __dp4a(int(row.words[i / 2]), int(column.words[2]), sums[i]);
+        }
+    }
+}
+}  // namespace shim
+
+inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return shim::atomic_add(at, value); }
 
 inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float __fadd_rn(float a, float b) { return a + b; }

@@ -1,0 +1,69 @@
+// Products of tiles on tensor cores, and what feeds them.
+//
+// Of a warp, lane `4 g + t` holds: of a, `[16, 32]` in int8, rows g and g + 8, columns 4 t to 4 t + 3, then both 16 columns further;
+// of b, `[32, 8]`, rows 4 t to 4 t + 3 of column g, then 16 rows further; of the sums, `[16, 8]`, columns 2 t and 2 t + 1 of row g,
+// then those of row g + 8.
+#pragma once
+
+#include "base.cuh"
+
+// `sums += a * b` over 16 values.
+__device__ inline void mma16(int* sums, int a0, int a1, int b) {
+#ifndef __CUDACC__
+    shim::mma(sums, a0, a1, b);
+#elif __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a0), "r"(a1), "r"(b));
+#else
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+r"(sums[0]), "+r"(sums[1])
+        : "r"(a0), "r"(b));
+    asm("mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%0, %1};"
+        : "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a1), "r"(b));
+#endif
+}
+
+// `sums += a * b` over 32 values.
+__device__ inline void mma32(int* sums, const int* a, const int* b) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#else
+    mma16(sums, a[0], a[1], b[0]);
+    mma16(sums, a[2], a[3], b[1]);
+#endif
+}
+
+// The a of 16 rows in shared memory: their first 16 bytes side by side, their last 16 `stride` behind.
+__device__ inline void load_rows(int* a, const uint4* rows, unsigned stride) {
+#ifdef __CUDACC__
+    const uint4* row = rows + lane() % 16 + lane() / 16 * stride;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(uint32_t(__cvta_generic_to_shared(row))));
+#else
+    for (unsigned i = 0; i < 4; i++) {
+        const uint4* row = rows + lane() / 4 + i % 2 * 8 + i / 2 * stride;
+        a[i] = reinterpret_cast<const int*>(row)[lane() % 4];
+    }
+#endif
+}
+
+// Copies to shared memory, past the registers where the processor can; `copied` waits for them.
+__device__ inline void copy(uint4* to, const uint4* from) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from)
+                 : "memory");
+#else
+    *to = *from;
+#endif
+}
+
+__device__ inline void copied() {
+#if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
