@@ -69,6 +69,11 @@ struct Fiber {
     bool waited;    // for the launches ahead
 };
 
+// What a lane brings to what all do together.
+struct Brought {
+    uint32_t words[3];
+};
+
 // Lanes deposit by the parity of their turn: none can be two ahead of another.
 struct Warp {
     Brought brought[2][32];
@@ -280,24 +285,8 @@ inline void touch(uintptr_t at, size_t bytes, bool write) {
     if (!write && within(at, machine.params, machine.params_bytes)) return;
     touch_memory(at, bytes, write);
 }
-}  // namespace
 
-void enter(const char* name, Kernel kernel, size_t params) { kernels()[name] = {kernel, params}; }
-
-void fail(const char* what) {
-    machine.error = place() + ": " + what;
-    rest();
-    __builtin_unreachable();
-}
-
-void barrier() {
-    machine.fibers[machine.running].state = State::AtBarrier;
-    machine.waiting++;
-    rest();
-}
-
-unsigned lane() { return machine.running % 32; }
-
+// What the lanes brought, when all of the mask have come with the same operation and mask.
 const Brought* meet(Collective operation, uint32_t mask, const Brought& brought) {
     Fiber& fiber = machine.fibers[machine.running];
     uint32_t warp_index = machine.running / 32, own = 1u << lane(), parity = fiber.turn++ % 2;
@@ -322,11 +311,38 @@ const Brought* meet(Collective operation, uint32_t mask, const Brought& brought)
     }
     return warp.brought[parity];
 }
+}  // namespace
+
+void enter(const char* name, Kernel kernel, size_t params) { kernels()[name] = {kernel, params}; }
+
+void fail(const char* what) {
+    machine.error = place() + ": " + what;
+    rest();
+    __builtin_unreachable();
+}
+
+void barrier() {
+    machine.fibers[machine.running].state = State::AtBarrier;
+    machine.waiting++;
+    rest();
+}
+
+unsigned lane() { return machine.running % 32; }
 
 uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned from) {
     if (from >= 32 || !(mask >> from & 1)) fail("a shuffle reads a lane that takes no part");
     const Brought& other = meet(operation, mask, {{uint32_t(value), uint32_t(value >> 32)}})[from];
     return other.words[0] | uint64_t(other.words[1]) << 32;
+}
+
+void mma(int* sums, int a0, int a1, int b) {
+    const Brought* all = meet(MMA, ~0u, {{uint32_t(a0), uint32_t(a1), uint32_t(b)}});
+    const unsigned row = lane() / 4 * 4, column = lane() % 4 * 8;
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned part = 0; part < 4; part++) {
+            sums[i] = __dp4a(int(all[row + part].words[i / 2]), int(all[column + i % 2 * 4 + part].words[2]), sums[i]);
+        }
+    }
 }
 
 uint32_t atomic_add(uint32_t* at, uint32_t value) {

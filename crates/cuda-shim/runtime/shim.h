@@ -48,16 +48,12 @@ extern Dim thread, block, block_dim, grid_dim;
 // What all lanes of a mask do together.
 enum Collective : uint32_t { SHUFFLE, SHUFFLE_XOR, SHUFFLE_DOWN, SYNC, BALLOT, MMA };
 
-// What a lane brings to them.
-struct Brought {
-    uint32_t words[3];
-};
-
 void barrier();
-// What the lanes brought, when all of the mask have come with the same operation and mask.
-const Brought* meet(Collective operation, uint32_t mask, const Brought& brought);
-// That of `lane`.
+// What `lane` brought, when all of the mask have come with the same operation and mask.
 uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned lane);
+// mma.m16n8k16.s32.s8.s8.s32: sums `[16, 8]` += a `[16, 16]` * b `[16, 8]`. Lane `4 g + t` has columns 4 t to 4 t + 3 of rows g and
+// g + 8 of a, rows 4 t to 4 t + 3 of column g of b, and columns 2 t and 2 t + 1 of rows g and g + 8 of the sums.
+void mma(int* sums, int a0, int a1, int b);
 unsigned lane();
 uint32_t atomic_add(uint32_t* at, uint32_t value);
 void fence();
@@ -118,22 +114,15 @@ inline int __dp2a_lo(int a, int b, int sum) {
     return sum;
 }
 
-namespace shim {
-// mma.m16n8k16.s32.s8.s8.s32: sums `[16, 8]` += a `[16, 16]` * b `[16, 8]`. Lane `4 g + t` has rows g and g + 8 of columns 4 t to
-// 4 t + 3 of a, rows 4 t to 4 t + 3 of column g of b, and rows g and g + 8 of columns 2 t and 2 t + 1 of the sums.
-inline void mma(int* sums, int a0, int a1, int b) {
-    const Brought* all = meet(MMA, ~0u, {{unsigned(a0), unsigned(a1), unsigned(b)}});
-    const unsigned group = lane() / 4 * 4, columns = lane() % 4 * 8;
-    for (unsigned i = 0; i < 4; i++) {
-        for (unsigned part = 0; part < 4; part++) {
-            const Brought &row = all[group + part], &column = all[columns + i % 2 * 4 + part];
-            sums[i] = __dp4a(int(row.words[i / 2]), int(column.words[2]), sums[i]);
-        }
-    }
-}
-}  // namespace shim
-
 inline uint32_t atomicAdd(uint32_t* at, uint32_t value) { return shim::atomic_add(at, value); }
+
+// Four of the eight bytes of b and a, each by the low three bits of four of `selector`.
+inline uint32_t __byte_perm(uint32_t a, uint32_t b, uint32_t selector) {
+    const uint64_t bytes = a | uint64_t(b) << 32;
+    uint32_t chosen = 0;
+    for (int i = 0; i < 4; i++) chosen |= uint32_t(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+    return chosen;
+}
 
 inline float __fmaf_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float __fadd_rn(float a, float b) { return a + b; }
@@ -154,9 +143,12 @@ inline float __uint_as_float(uint32_t bits) {
     return a;
 }
 
+#define UNROLL
+
 // A kernel takes one struct. On the CPU it is found by its name.
 #define KERNEL(name, Params)                                                                                    \
     static void name(const Params p);                                                                           \
     static shim::Entry entry_##name(                                                                            \
         #name, [](const void* params) { name(*static_cast<const Params*>(params)); }, sizeof(Params));          \
     static void name(const Params p)
+#define KERNEL_OF(blocks, name, Params) KERNEL(name, Params)

@@ -6,6 +6,56 @@
 // Values in shared memory for the sums of a block.
 constexpr unsigned ROOM = 2 * (THREADS / WARP);
 
+// A row of activations as it is read: `x`, `[width]`, normed by the weights of an RMS norm or as it is.
+struct ActivationRow {
+    const float* x;
+    const float* norm;
+    unsigned width;
+    float factor;
+
+    // All threads of the block take part; `room` as for `block_sum`.
+    __device__ ActivationRow(const float* x, unsigned width, const float* norm, float eps, float* room)
+        : x(x), norm(norm), width(width), factor(1.0f) {
+        if (!norm) return;
+        float squares = 0.0f;
+        for (unsigned i = threadIdx.x; i < width; i += THREADS) squares = __fmaf_rn(x[i], x[i], squares);
+        factor = rms_factor(block_sum(squares, room), width, eps);
+    }
+    // Four of a group, the lane's of eight that have one; zeros behind the end.
+    __device__ void load(unsigned group, float* values) const {
+        for (unsigned i = 0; i < 4; i++) {
+            unsigned at = group * GROUP + threadIdx.x % 8 * 4 + i;
+            values[i] = 0.0f;
+            if (at < width) values[i] = norm ? __fmul_rn(__fmul_rn(x[at], factor), norm[at]) : x[at];
+        }
+    }
+};
+
+// What eight lanes make of a group, four values each: the codes of the lane's; scale, and sums of both halves in sixteen bits
+// each, for the first lane.
+struct RoundedPart {
+    uint32_t codes;
+    uint2 head;
+
+    __device__ explicit RoundedPart(const float* values) {
+        float largest = 0.0f;
+        for (unsigned i = 0; i < 4; i++) largest = fmaxf(largest, fabsf(values[i]));
+        for (int lanes = 4; lanes > 0; lanes /= 2) largest = fmaxf(largest, __shfl_xor_sync(ALL, largest, lanes));
+        float inverse = largest > 0.0f ? __fdiv_rn(127.0f, largest) : 0.0f;
+        codes = 0;
+        int sum = 0;
+        for (unsigned i = 0; i < 4; i++) {
+            int code = __float2int_rn(__fmul_rn(values[i], inverse));
+            sum += code;
+            codes |= (uint32_t(code) & 255) << 8 * i;
+        }
+        for (int lanes = 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(ALL, sum, lanes);
+        int other = __shfl_xor_sync(ALL, sum, 4);
+        uint32_t sums = (uint32_t(sum) & 0xffff) | uint32_t(other) << 16;
+        head = make_uint2(__float_as_uint(__fdiv_rn(largest, 127.0f)), sums);
+    }
+};
+
 // Rows in shared memory, one behind the other; each as 16-byte planes of the sixteen slots, so that lanes read side by side.
 struct Activations {
     unsigned groups;  // of a slot
@@ -48,51 +98,21 @@ struct Activations {
 
     // All threads of the block fill a row from `x`, `[width]`; `norm` has the weights of an RMS norm or is none.
     __device__ void fill(unsigned column, const float* x, unsigned width, const float* norm, float eps) const {
-        float factor = 1.0f;
-        if (norm) {
-            float squares = 0.0f;
-            for (unsigned i = threadIdx.x; i < width; i += THREADS) squares = __fmaf_rn(x[i], x[i], squares);
-            squares = block_sum(squares, room() + column % 2 * (THREADS / WARP));
-            factor = rms_factor(squares, width, eps);
-        }
+        const ActivationRow row(x, width, norm, eps, room() + column % 2 * (THREADS / WARP));
         // Eight lanes a group, four values each.
         const unsigned part = threadIdx.x % 8, all = groups * SLOTS;
         for (unsigned first = threadIdx.x / WARP * 4; first < all; first += THREADS / 8) {
             unsigned group = first + lane() / 8, slot = group / groups, step = group % groups;
             float values[4];
-            for (unsigned i = 0; i < 4; i++) {
-                unsigned at = group * GROUP + part * 4 + i;
-                values[i] = 0.0f;
-                if (at < width) values[i] = norm ? __fmul_rn(__fmul_rn(x[at], factor), norm[at]) : x[at];
-            }
+            row.load(group, values);
             if (floats && group < all) {
                 for (unsigned i = 0; i < 4; i++) plain(column, step, part, slot)[i] = values[i];
             }
-            if (rounded) round(column, group < all, step, slot, values);
-        }
-    }
-
-private:
-    __device__ void round(unsigned column, bool inside, unsigned step, unsigned slot, const float* values) const {
-        const unsigned part = threadIdx.x % 8;
-        float largest = 0.0f;
-        for (unsigned i = 0; i < 4; i++) largest = fmaxf(largest, fabsf(values[i]));
-        for (int lanes = 4; lanes > 0; lanes /= 2) largest = fmaxf(largest, __shfl_xor_sync(ALL, largest, lanes));
-        float inverse = largest > 0.0f ? __fdiv_rn(127.0f, largest) : 0.0f;
-        uint32_t packed = 0;
-        int sum = 0;
-        for (unsigned i = 0; i < 4; i++) {
-            int code = __float2int_rn(__fmul_rn(values[i], inverse));
-            sum += code;
-            packed |= (uint32_t(code) & 255) << 8 * i;
-        }
-        for (int lanes = 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(ALL, sum, lanes);
-        int other = __shfl_xor_sync(ALL, sum, 4);
-        if (!inside) return;
-        codes(column, step, part / 4, slot)[part % 4] = int(packed);
-        if (part == 0) {
-            uint32_t sums = (uint32_t(sum) & 0xffff) | uint32_t(other) << 16;
-            *scale(column, step, slot) = make_uint2(__float_as_uint(__fdiv_rn(largest, 127.0f)), sums);
+            if (!rounded) continue;
+            const RoundedPart own(values);
+            if (group >= all) continue;
+            codes(column, step, part / 4, slot)[part % 4] = int(own.codes);
+            if (part == 0) *scale(column, step, slot) = own.head;
         }
     }
 };

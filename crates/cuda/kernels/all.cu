@@ -1,4 +1,6 @@
 // Everything in one module.
 #include "attend.cu"
 #include "matvec.cu"
+#include "round.cu"
 #include "rows.cu"
+#include "tile.cu"

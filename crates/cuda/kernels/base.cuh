@@ -5,6 +5,11 @@
 #ifdef __CUDACC__
 // A kernel takes one struct, which the host has as `#[repr(C)]`.
 #define KERNEL(name, Params) extern "C" __global__ void name(const __grid_constant__ Params p)
+// One whose registers leave room for so many blocks on a multiprocessor.
+#define KERNEL_OF(blocks, name, Params) \
+    extern "C" __global__ void __launch_bounds__(256, blocks) name(const __grid_constant__ Params p)
+// Of a loop whose arrays belong in registers.
+#define UNROLL _Pragma("unroll")
 #include <stdint.h>
 #endif
 

@@ -39,16 +39,16 @@ __device__ inline bool rounds(uint32_t format) { return format >= Q8_0; }
 // Where a group of 32 values is.
 struct Place {
     // Panel and group of the slot.
-    size_t step;
+    unsigned step;
     // Row of the panel and slot.
     unsigned lane;
-    size_t row;
+    unsigned row;
     // Of the row, and how many it has.
     unsigned group, groups;
 
-    __device__ size_t index() const { return step * WARP + lane; }
-    __device__ size_t plane(unsigned plane, unsigned planes) const { return (step * planes + plane) * WARP + lane; }
-    __device__ size_t block() const { return row * ((groups + 7) / 8) + group / 8; }
+    __device__ unsigned index() const { return step * WARP + lane; }
+    __device__ unsigned plane(unsigned plane, unsigned planes) const { return (step * planes + plane) * WARP + lane; }
+    __device__ unsigned block() const { return row * ((groups + 7) / 8) + group / 8; }
 };
 
 // 32 weights: `scale * (code - offset) - minimum`, where either half has its own scale.
@@ -110,6 +110,29 @@ __device__ inline void k_scales(const uint4& header, unsigned group, int& factor
     minimum = first ? high & 63 : (rest >> 4 & 15) | (high >> 2 & 48);
 }
 
+// Scales of a group, of which most formats have one, and its minimum, which few have.
+template <uint32_t FORMAT>
+__device__ inline void load_scales(const Matrix& m, const Place& place, float* scales, float& minimum) {
+    minimum = 0.0f;
+    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) scales[0] = from_f16(load<uint16_t>(m.scales, place.index()));
+    if constexpr (FORMAT == MXFP4) scales[0] = mxfp4_scale(load<uint8_t>(m.scales, place.index()));
+    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) {
+        uint4 header = load<uint4>(m.blocks, place.block());
+        int factor, least;
+        k_scales(header, place.group, factor, least);
+        scales[0] = __fmul_rn(from_f16(uint16_t(header.x)), float(factor));
+        minimum = __fmul_rn(from_f16(uint16_t(header.x >> 16)), float(least));
+    }
+    if constexpr (FORMAT == Q6_K) {
+        uint32_t factors = load<uint16_t>(m.scales, place.index());
+        float scale = from_f16(load<uint16_t>(m.blocks, place.block()));
+        scales[0] = __fmul_rn(scale, float(int8_t(factors)));
+        scales[1] = __fmul_rn(scale, float(int8_t(factors >> 8)));
+    } else {
+        scales[1] = scales[0];
+    }
+}
+
 template <uint32_t FORMAT>
 __device__ inline Group load_group(const Matrix& m, const Place& place) {
     Group g{};
@@ -122,9 +145,7 @@ __device__ inline Group load_group(const Matrix& m, const Place& place) {
     } else {
         nibbles(m, place, g.words);
     }
-    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) g.scales[0] = from_f16(load<uint16_t>(m.scales, place.index()));
     if constexpr (FORMAT == MXFP4) {
-        g.scales[0] = mxfp4_scale(load<uint8_t>(m.scales, place.index()));
         for (int i = 0; i < 8; i++) {
             uint32_t word = 0;
             for (int shift = 0; shift < 32; shift += 8) {
@@ -137,26 +158,14 @@ __device__ inline Group load_group(const Matrix& m, const Place& place) {
         uint32_t high = load<uint32_t>(m.high, place.index());
         for (int i = 0; i < 8; i++) g.words[i] |= int((high >> i & 0x01010101) << 4);
     }
-    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) {
-        uint4 header = load<uint4>(m.blocks, place.block());
-        int factor, minimum;
-        k_scales(header, place.group, factor, minimum);
-        g.scales[0] = __fmul_rn(from_f16(uint16_t(header.x)), float(factor));
-        g.minimum = __fmul_rn(from_f16(uint16_t(header.x >> 16)), float(minimum));
-    }
     if constexpr (FORMAT == Q6_K) {
         uint2 high = load<uint2>(m.high, place.index());
         for (int i = 0; i < 4; i++) {
             g.words[i] |= int((high.x >> 2 * i & 0x03030303) << 4);
             g.words[i + 4] |= int((high.y >> 2 * i & 0x03030303) << 4);
         }
-        uint32_t factors = load<uint16_t>(m.scales, place.index());
-        float scale = from_f16(load<uint16_t>(m.blocks, place.block()));
-        g.scales[0] = __fmul_rn(scale, float(int8_t(factors)));
-        g.scales[1] = __fmul_rn(scale, float(int8_t(factors >> 8)));
-    } else {
-        g.scales[1] = g.scales[0];
     }
+    load_scales<FORMAT>(m, place, g.scales, g.minimum);
     return g;
 }
 

@@ -1,8 +1,6 @@
 // Products of matrices with few columns: a warp takes a panel of two rows.
 #include "activations.cuh"
-
-// What becomes of a result.
-enum Action : uint32_t { STORE, ADD, GATE, LOGITS };
+#include "results.cuh"
 
 struct Matvec {
     // Results of one lie behind those of the other; a gate and what it gates for GATE.
@@ -120,12 +118,7 @@ __device__ void matvec(const Matvec& p) {
         value = __fmul_rn(silu(value), other);
     }
     float* to = reinterpret_cast<float*>(p.out) + size_t(first + column) * p.stride + start + row;
-    if (p.action == ADD) value = __fadd_rn(*to, value);
-    if (p.action == LOGITS) {
-        value = __fmul_rn(value, p.scale);
-        if (p.cap > 0.0f) value = __fmul_rn(p.cap, hyperbolic_tangent(__fdiv_rn(value, p.cap)));
-    }
-    *to = value;
+    put(to, value, p.action, p.scale, p.cap);
 }
 
 KERNEL(matvec_1, Matvec) { matvec<1>(p); }

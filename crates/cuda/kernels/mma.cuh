@@ -52,11 +52,17 @@ __device__ inline void load_rows(int* a, const uint4* rows, unsigned stride) {
 #endif
 }
 
-// Copies to shared memory, past the registers where the processor can; `copied` waits for them.
-__device__ inline void copy(uint4* to, const uint4* from) {
+// Begins to copy eight or sixteen bytes to shared memory, past the registers where the processor can; `copied` waits for those of
+// the thread.
+template <class T>
+__device__ inline void copy(T* to, const T* from) {
 #if defined(__CUDACC__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(uint32_t(__cvta_generic_to_shared(to))), "l"(from)
-                 : "memory");
+    const uint32_t at = uint32_t(__cvta_generic_to_shared(to));
+    if constexpr (sizeof(T) == 16) {
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+    } else {
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+    }
 #else
     *to = *from;
 #endif

@@ -161,7 +161,7 @@ impl<D: Driver> Backend for Cuda<D> {
         let weights = &model.layers[layer];
         let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
         let heads = gqa.heads + 2 * gqa.kv_heads;
-        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm) };
+        let input = Input { x, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm) };
         let output = Output::new(&batch.wide, Action::Store, heads * gqa.head_dim);
         self.products(&weights.qkv.each_ref(), input, output)?;
         let address = |norm: &Option<Norm<D>>| norm.as_ref().map_or(0, Norm::address);
@@ -231,7 +231,7 @@ impl<D: Driver> Backend for Cuda<D> {
             Half::Mlp => (&weights.down, &weights.mlp_post_norm),
         };
         let width = model.decoder.width;
-        let input = Input { x: y, rows: 0, count: batch.rows, norm: None };
+        let input = Input { x: y, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: None };
         let Some(norm) = post_norm else {
             return self.products(&[linear], input, Output::new(x, Action::Add, width));
         };
@@ -255,7 +255,7 @@ impl<D: Driver> Backend for Cuda<D> {
         h: &mut Buffer<D>,
     ) -> Result<(), Error> {
         let weights = &model.layers[layer];
-        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm) };
+        let input = Input { x, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm) };
         let stride = weights.gate_up[0].rows();
         self.products(&weights.gate_up.each_ref(), input, Output::new(h, Action::Gate, stride))
     }
@@ -266,7 +266,8 @@ impl<D: Driver> Backend for Cuda<D> {
         }
         let Decoder { vocab, logit_scale, logit_softcap, .. } = model.decoder;
         let (norm, head) = model.head().expect("a model that ends here");
-        let input = Input { x, rows: batch.outputs, count: batch.output_rows, norm: Some(norm) };
+        let (rounded, rows) = (&batch.rounded, batch.outputs);
+        let input = Input { x, rounded, rows, count: batch.output_rows, norm: Some(norm) };
         let output = Output::new(out, Action::Logits, vocab);
         let output = Output { scale: logit_scale, cap: logit_softcap.unwrap_or(0.0), ..output };
         self.products(&[head], input, output)

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use plimsoll_backend::{CacheShape, Error, Plan};
-use plimsoll_model::{Decoder, Mixer, Rope, RopeTable, Ropes};
+use plimsoll_model::{Decoder, Mixer, Mlp, Rope, RopeTable, Ropes};
 
 use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
 use crate::params::SPLIT;
+use crate::tile::rounded_bytes;
 
 /// Rows of a step that is repeated, and tokens of each of its sequences, at most: beyond them launches are not what costs time.
 const REPEATED: usize = 256;
@@ -23,6 +24,8 @@ pub struct Batch<D: Driver> {
     words: Vec<u32>,
     /// Rows of a product that is not added to anything at once.
     pub(crate) wide: Buffer<D>,
+    /// Rows that a product reads, in eight bits.
+    pub(crate) rounded: Buffer<D>,
     /// A counter of each row and kv head, zero between launches.
     pub(crate) tickets: Buffer<D>,
     graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
@@ -77,6 +80,15 @@ fn widest(decoder: &Decoder) -> usize {
     qkv.max().unwrap_or(0).max(decoder.width)
 }
 
+/// Values of the widest rows that a product reads.
+fn widest_read(decoder: &Decoder) -> usize {
+    let inner = decoder.layers.iter().map(|layer| {
+        let (Mixer::Gqa(gqa), Mlp::Dense(ffn)) = (&layer.mixer, &layer.mlp);
+        gqa.q_width().max(ffn.width)
+    });
+    inner.max().unwrap_or(0).max(decoder.width)
+}
+
 fn kv_heads(decoder: &Decoder) -> usize {
     let heads = decoder.layers.iter().map(|layer| {
         let Mixer::Gqa(gqa) = &layer.mixer;
@@ -107,6 +119,7 @@ impl<D: Driver> Batch<D> {
             metadata: device.zeros(words * 4)?,
             words: Vec::with_capacity(words),
             wide: device.zeros(rows * widest(decoder) * 4)?,
+            rounded: device.buffer(rounded_bytes(rows, widest_read(decoder)))?,
             tickets: device.zeros(rows * kv_heads(decoder) * 4)?,
             graphs: RefCell::default(),
             size: None,

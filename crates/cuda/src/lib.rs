@@ -15,6 +15,7 @@ mod params;
 mod product;
 #[cfg(test)]
 mod table;
+mod tile;
 mod weights;
 
 pub use backend::Cuda;

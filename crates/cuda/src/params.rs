@@ -53,6 +53,19 @@ params!(Matvec {
     scale: f32,
     cap: f32,
 });
+params!("round_rows" RoundRows { x: u64, rows: u64, norm: u64, codes: u64, heads: u64, width: u32, eps: f32 });
+params!("tile" Tile {
+    matrices: [Matrix; 3],
+    codes: u64,
+    heads: u64,
+    out: u64,
+    action: u32,
+    width: u32,
+    columns: u32,
+    stride: u32,
+    scale: f32,
+    cap: f32,
+});
 params!("add_normed" AddNormed { from: u64, x: u64, norm: u64, width: u32, eps: f32 });
 params!("append" Append {
     cache: Cache,
@@ -117,6 +130,8 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Embed>(),
     kernel::<Matvec1>(),
     kernel::<Matvec4>(),
+    kernel::<RoundRows>(),
+    kernel::<Tile>(),
     kernel::<AddNormed>(),
     kernel::<Append>(),
     kernel::<Attend>(),

@@ -18,9 +18,14 @@ pub(crate) enum Action {
     Logits = 3,
 }
 
-/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
+/// Columns up to which all weights are read for every four of them, and from which on tensor cores take 64; where the one
+/// becomes faster than the other is to be measured.
+const FEW: usize = 4;
+
+/// What a product reads: rows of f32, all of them or those of a list, the norm they go through, and room for them in eight bits.
 pub(crate) struct Input<'a, D: Driver> {
     pub(crate) x: &'a Buffer<D>,
+    pub(crate) rounded: &'a Buffer<D>,
     pub(crate) rows: u64,
     pub(crate) count: usize,
     pub(crate) norm: Option<&'a Norm<D>>,
@@ -58,7 +63,10 @@ impl<D: Driver> Cuda<D> {
         input: Input<'_, D>,
         output: Output<'_, D>,
     ) -> Result<(), Error> {
-        let Input { x, rows, count, norm } = input;
+        if input.count > FEW && linears.iter().all(|linear| linear.rounds()) {
+            return self.tiles(linears, input, output);
+        }
+        let Input { x, rows, count, norm, .. } = input;
         let Output { to, action, stride, scale, cap } = output;
         let width = linears[0].width;
         let shared = |columns: usize| shared(linears, columns);

@@ -10,7 +10,7 @@ use crate::Result;
 const DECODE: &str = "matvec_1";
 /// Instructions of its inner loop for 32 weights, at most, by the format they are stored in.
 const LIMITS: &[(&str, usize)] = &[
-    ("F32", 56),
+    ("F32", 72),
     ("F16", 96),
     ("BF16", 84),
     ("Q8_0", 40),
