@@ -12,7 +12,7 @@ const DECODE: &str = "matvec_1";
 const LIMITS: &[(&str, usize)] = &[
     ("F32", 72),
     ("F16", 96),
-    ("BF16", 84),
+    ("BF16", 96),
     ("Q8_0", 40),
     ("Q4_0", 52),
     ("MXFP4", 292),
