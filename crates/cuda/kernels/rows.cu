@@ -1,5 +1,5 @@
 // What is done to rows apart from products.
-#include "cache.cuh"
+#include "append.cuh"
 #include "format.cuh"
 
 struct Embed {
@@ -71,22 +71,6 @@ KERNEL(add_normed, AddNormed) {
     }
 }
 
-struct Append {
-    Cache cache;
-    // f32 `[rows, (heads + 2 kv_heads) * head_dim]`: queries, keys, values.
-    uint64_t qkv;
-    // f32 `[rows, heads * head_dim]`
-    uint64_t q;
-    // Weights of an RMS norm on the heads of queries and keys, or none.
-    uint64_t q_norm, k_norm;
-    // Cosine and sine, `[rows, rotated / 2]`.
-    uint64_t rotation;
-    // Cache slots of the rows.
-    uint64_t slots;
-    uint32_t rows, heads, rotated, adjacent;
-    float eps;
-};
-
 // A warp a head of a row: norm, rotation, and where it belongs.
 KERNEL(append, Append) {
     start_next();
@@ -103,18 +87,18 @@ KERNEL(append, Append) {
     for (unsigned i = lane(); i < dim; i += WARP) squares = __fmaf_rn(from[i], from[i], squares);
     squares = warp_sum(squares);
     const float factor = rms_factor(squares, dim, p.eps);
-    for (unsigned i = lane(); i < dim; i += WARP) {
-        values[i] = norm ? __fmul_rn(__fmul_rn(from[i], factor), load<float>(norm, i)) : from[i];
+    for (unsigned place = lane(); place < dim; place += WARP) {
+        const unsigned i = value ? place : p.dimension(place);
+        values[i] = norm ? __fmul_rn(__fmul_rn(from[place], factor), load<float>(norm, i)) : from[place];
     }
     __syncwarp();
-    const unsigned half = value ? 0 : p.rotated / 2;
-    for (unsigned i = lane(); i < half; i += WARP) {
-        const float2 turn = load<float2>(p.rotation, size_t(row) * half + i);
-        float& a = values[p.adjacent ? 2 * i : i];
-        float& b = values[p.adjacent ? 2 * i + 1 : i + half];
+    for (unsigned i = lane(); i < p.rotated / 2 && !value; i += WARP) {
+        const float2 turn = p.turn(row, i);
+        float& a = values[p.dimension(2 * i)];
+        float& b = values[p.dimension(2 * i + 1)];
         const float x = a, y = b;
-        a = __fadd_rn(__fmul_rn(x, turn.x), -__fmul_rn(y, turn.y));
-        b = __fadd_rn(__fmul_rn(y, turn.x), __fmul_rn(x, turn.y));
+        a = turned(x, -y, turn);
+        b = turned(y, x, turn);
     }
     __syncwarp();
     if (head < heads) {
@@ -124,8 +108,7 @@ KERNEL(append, Append) {
     }
     const unsigned slot = load<uint32_t>(p.slots, row);
     if (slot == NONE) return;
-    const size_t place = p.cache.place((head - heads) % p.cache.heads, slot);
-    store(p.cache, value ? p.cache.values : p.cache.keys, place, values);
+    store(p.cache, value ? p.cache.values : p.cache.keys, p.cache.place((head - heads) % p.cache.heads, slot), values);
 }
 
 // Pairs of blocks that a launch copies at most.

@@ -1,5 +1,7 @@
 //! From blocks as files have them to planes as kernels read them: `kernels/format.cuh` says how they lie.
 
+use std::borrow::Cow;
+
 use plimsoll_backend::Error;
 use plimsoll_formats::TensorView;
 use plimsoll_formats::blocks::{self, BlockType};
@@ -232,19 +234,47 @@ impl Format {
     }
 }
 
-/// Packs a tensor, and says in which format.
-pub(crate) fn pack(view: &TensorView<'_>) -> Result<(Format, Packed, usize, usize), Error> {
+/// The order of rows in heads whose first `rotated` dimensions are turned in pairs, half of them apart: partners lie together,
+/// so that what computes one has the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pairs {
+    pub(crate) head_dim: usize,
+    pub(crate) rotated: usize,
+}
+
+impl Pairs {
+    /// The row that lies at a place.
+    fn row(self, place: usize) -> usize {
+        let (head, i) = (place - place % self.head_dim, place % self.head_dim);
+        let half = self.rotated / 2;
+        head + if i < self.rotated { i % 2 * half + i / 2 } else { i }
+    }
+
+    /// Rows of `len` values each, in this order.
+    pub(crate) fn order<T: Copy>(self, values: &[T], len: usize) -> Vec<T> {
+        let rows = values.len() / len.max(1);
+        (0..rows).flat_map(|place| &values[self.row(place) * len..][..len]).copied().collect()
+    }
+}
+
+/// Packs a tensor, its rows in that order if there is one, and says in which format.
+pub(crate) fn pack(view: &TensorView<'_>, pairs: Option<Pairs>) -> Result<(Format, Packed, usize, usize), Error> {
     let (rows, width) = match view.shape[..] {
         [rows, width] => (rows, width),
         _ => (1, view.len()),
     };
-    if let Some(format) = Format::of(view.block) {
-        let packed = format.pack(&view.data, rows, width)?;
-        return Ok((format, packed, rows, width));
-    }
-    let format = Format::of(&blocks::Q8_0).expect("a format of the table");
-    let mut data = vec![0; blocks::Q8_0.tensor_bytes(&view.shape)?];
-    blocks::Q8_0.encode(&view.to_f32()?, &mut data)?;
+    let (format, data) = match Format::of(view.block) {
+        Some(format) => (format, Cow::Borrowed(&view.data[..])),
+        None => {
+            let mut data = vec![0; blocks::Q8_0.tensor_bytes(&view.shape)?];
+            blocks::Q8_0.encode(&view.to_f32()?, &mut data)?;
+            (Format::of(&blocks::Q8_0).expect("a format of the table"), Cow::Owned(data))
+        }
+    };
+    let data = match pairs {
+        Some(pairs) => Cow::Owned(pairs.order(&data, format.block.row_bytes(width)?)),
+        None => data,
+    };
     let packed = format.pack(&data, rows, width)?;
     Ok((format, packed, rows, width))
 }

@@ -5,7 +5,7 @@ use plimsoll_model::*;
 
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
-use crate::pack::pack;
+use crate::pack::{Pairs, pack};
 use crate::params;
 
 /// A model on this backend.
@@ -67,7 +67,7 @@ impl<D: Driver> Weights<D> {
     /// Packs tensor by tensor, each read once.
     pub(crate) fn load(device: &Device<D>, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self, Error> {
         let loader = Loader { device, source };
-        let global = |part: Part| decoder.has(part).then(|| loader.linear(part.global(), None)).transpose();
+        let global = |part: Part| decoder.has(part).then(|| loader.linear(part.global(), None, None)).transpose();
         let norm = |part: Part| decoder.has(part).then(|| loader.norm(decoder.norm, part.global())).transpose();
         Ok(Self {
             decoder: decoder.clone(),
@@ -101,13 +101,17 @@ struct Loader<'a, D: Driver> {
 }
 
 impl<D: Driver> Loader<'_, D> {
-    fn linear(&self, weight: TensorId, bias: Option<TensorId>) -> Result<Linear<D>, Error> {
+    fn linear(&self, weight: TensorId, bias: Option<TensorId>, pairs: Option<Pairs>) -> Result<Linear<D>, Error> {
         let view = self.source.tensor(weight)?;
-        let (format, packed, rows, width) = pack(&view)?;
+        let (format, packed, rows, width) = pack(&view, pairs)?;
         self.source.release(view);
         let filled = |bytes: &[u8]| self.device.filled(bytes);
         let planes = [filled(&packed.codes)?, filled(&packed.high)?, filled(&packed.scales)?, filled(&packed.blocks)?];
-        let bias = bias.map(|id| self.device.filled(&self.source.values(id)?)).transpose()?;
+        let in_order = |values: Vec<f32>| match pairs {
+            Some(pairs) => pairs.order(&values, 1),
+            None => values,
+        };
+        let bias = bias.map(|id| self.device.filled(&in_order(self.source.values(id)?))).transpose()?;
         let [codes, high, scales, blocks] = planes.each_ref().map(|plane| plane.address);
         let bias_address = bias.as_ref().map_or(0, |bias| bias.address);
         let (format, rows) = (format.id, rows as u32);
@@ -122,15 +126,20 @@ impl<D: Driver> Loader<'_, D> {
 
     fn layer(&self, layer: &Layer, i: usize) -> Result<LayerWeights<D>, Error> {
         let (Mixer::Gqa(gqa), Mlp::Dense(Ffn { bias: mlp_bias, .. })) = (&layer.mixer, &layer.mlp);
-        let linear = |weight: Part, has_bias: bool, bias: Part| self.linear(weight.of(i), has_bias.then(|| bias.of(i)));
+        let ordered = |weight: Part, has_bias: bool, bias: Part, pairs: Option<Pairs>| {
+            self.linear(weight.of(i), has_bias.then(|| bias.of(i)), pairs)
+        };
+        let linear = |weight: Part, has_bias: bool, bias: Part| ordered(weight, has_bias, bias, None);
+        let halves = gqa.rope.as_ref().filter(|rope| rope.pairing == Pairing::Half);
+        let pairs = halves.map(|rope| Pairs { head_dim: gqa.head_dim, rotated: rope.dim });
         let norm = |part: Part| self.norm(layer.norm, part.of(i));
         let head_norm = |part| (gqa.qk_norm == QkNorm::Head).then(|| norm(part)).transpose();
         let post_norm = |part| (layer.residual == Residual::Sandwich).then(|| norm(part)).transpose();
         Ok(LayerWeights {
             mixer_norm: norm(Part::MixerNorm)?,
             qkv: [
-                linear(Part::Q, gqa.qkv_bias, Part::QBias)?,
-                linear(Part::K, gqa.qkv_bias, Part::KBias)?,
+                ordered(Part::Q, gqa.qkv_bias, Part::QBias, pairs)?,
+                ordered(Part::K, gqa.qkv_bias, Part::KBias, pairs)?,
                 linear(Part::V, gqa.qkv_bias, Part::VBias)?,
             ],
             q_norm: head_norm(Part::QNorm)?,
