@@ -15,8 +15,8 @@ const BLOCK: usize = 16;
 const LEN: usize = 300;
 
 /// One layer of nine queries a key: more than a pass takes.
-fn decoder(span: Span) -> Decoder {
-    let mut decoder = cases().into_iter().find(|case| case.name == "plain").unwrap().decoder;
+fn decoder(name: &str, span: Span) -> Decoder {
+    let mut decoder = cases().into_iter().find(|case| case.name == name).unwrap().decoder;
     decoder.context = 512;
     decoder.layers.truncate(1);
     let Mixer::Gqa(gqa) = &mut decoder.layers[0].mixer;
@@ -48,7 +48,7 @@ fn logits(runner: &mut dyn Step, vocab: usize) -> Vec<f32> {
 #[test]
 fn splits_of_attention_add_up_in_any_order() {
     for span in [Span::Full, Span::Window(150)] {
-        let decoder = decoder(span);
+        let decoder = decoder("plain", span);
         let expected = logits(&mut runner(Naive, &decoder), decoder.vocab);
         let found = [Order::Forward, Order::Backward, Order::Shuffled(3)].map(|order| {
             logits(&mut runner(Cuda::new(Shim::new(order), KvType::F16).unwrap(), &decoder), decoder.vocab)
@@ -61,9 +61,23 @@ fn splits_of_attention_add_up_in_any_order() {
     }
 }
 
+/// Products of the prompt in bf16, those of decoding as ever.
+#[test]
+fn a_library_may_do_the_prompt() {
+    for name in ["plain", "biases", "no grouping, odd sizes"] {
+        let decoder = decoder(name, Span::Full);
+        let expected = logits(&mut runner(Naive, &decoder), decoder.vocab);
+        let cuda = || Cuda::new(Shim::new(Order::Shuffled(3)), KvType::F16).unwrap();
+        let plain = logits(&mut runner(cuda(), &decoder), decoder.vocab);
+        let fast = logits(&mut runner(cuda().with_fast_prefill().unwrap(), &decoder), decoder.vocab);
+        let most = |found: &[f32]| expected.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(most(&fast) > most(&plain) && most(&fast) < 3e-2, "{name}: {:e} {:e}", most(&plain), most(&fast));
+    }
+}
+
 #[test]
 fn rows_beyond_shared_memory_are_refused_while_loading() {
-    let mut decoder = decoder(Span::Full);
+    let mut decoder = decoder("plain", Span::Full);
     let Mlp::Dense(ffn) = &mut decoder.layers[0].mlp;
     ffn.width = 17_000;
     let weights = RandomWeights::new(&decoder, &F32, 5);
@@ -75,7 +89,7 @@ fn rows_beyond_shared_memory_are_refused_while_loading() {
 
 #[test]
 fn steps_beyond_a_grid_are_refused_before_any() {
-    let decoder = decoder(Span::Full);
+    let decoder = decoder("plain", Span::Full);
     let weights = RandomWeights::new(&decoder, &F32, 5);
     let cuda = Cuda::new(Shim::new(Order::Forward), KvType::F16).unwrap();
     let model = Model::load(cuda, decoder, &weights).unwrap();

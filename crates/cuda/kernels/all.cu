@@ -4,3 +4,4 @@
 #include "round.cu"
 #include "rows.cu"
 #include "tile.cu"
+#include "widen.cu"

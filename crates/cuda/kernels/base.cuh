@@ -70,6 +70,12 @@ __device__ inline uint16_t to_f16(float value) {
 #endif
 }
 
+// To the nearest, of two equally near to the even one.
+__device__ inline uint16_t to_bf16(float value) {
+    const uint32_t bits = __float_as_uint(value);
+    return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 __device__ inline float from_bf16(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
 
 // e to the x, within 2 ulp, for x between -87 and 88; beyond them what it is there.

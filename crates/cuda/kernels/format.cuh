@@ -230,3 +230,24 @@ __device__ inline void with_format(uint32_t format, F& f) {
         case Q6_K: return f.template run<Q6_K>();
     }
 }
+
+// A group of a row as numbers.
+struct DecodedGroup {
+    const Matrix& matrix;
+    Place place;
+    float values[GROUP];
+
+    __device__ DecodedGroup(const Matrix& matrix, unsigned row, unsigned group, unsigned width) : matrix(matrix) {
+        const unsigned steps = slot_groups(width);
+        place.step = size_t(row / PANEL) * steps + group % steps;
+        place.lane = row % PANEL * SLOTS + group / steps;
+        place.row = row;
+        place.group = group;
+        place.groups = row_groups(width);
+        with_format(matrix.format, *this);
+    }
+    template <uint32_t FORMAT>
+    __device__ void run() {
+        decode<FORMAT>(matrix, place, values);
+    }
+};

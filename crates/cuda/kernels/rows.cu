@@ -11,36 +11,18 @@ struct Embed {
     float scale;
 };
 
-struct DecodeGroup {
-    const Matrix& matrix;
-    const Place& place;
-    float values[GROUP];
-
-    template <uint32_t FORMAT>
-    __device__ void run() {
-        decode<FORMAT>(matrix, place, values);
-    }
-};
-
 // A block a token, a thread a group.
 KERNEL(embed, Embed) {
     start_next();
     wait_for_last();
-    const unsigned token = load<uint32_t>(p.tokens, blockIdx.x), steps = slot_groups(p.width);
+    const unsigned token = load<uint32_t>(p.tokens, blockIdx.x);
     float* out = reinterpret_cast<float*>(p.out) + size_t(blockIdx.x) * p.width;
     if (token == NONE) {
         for (unsigned i = threadIdx.x; i < p.width; i += THREADS) out[i] = 0.0f;
         return;
     }
     for (unsigned group = threadIdx.x; group < row_groups(p.width); group += THREADS) {
-        Place place;
-        place.step = size_t(token / PANEL) * steps + group % steps;
-        place.lane = token % PANEL * SLOTS + group / steps;
-        place.row = token;
-        place.group = group;
-        place.groups = row_groups(p.width);
-        DecodeGroup decoded{p.matrix, place, {}};
-        with_format(p.matrix.format, decoded);
+        const DecodedGroup decoded(p.matrix, token, group, p.width);
         for (unsigned i = 0; i < GROUP && group * GROUP + i < p.width; i++) {
             out[group * GROUP + i] = __fmul_rn(decoded.values[i], p.scale);
         }

@@ -21,6 +21,7 @@ pub(crate) const WARPS: usize = THREADS as usize / 32;
 pub struct Cuda<D: Driver> {
     pub(crate) device: Device<D>,
     kv: KvType,
+    fast: bool,
     scratch: RefCell<Scratch<D>>,
 }
 
@@ -54,7 +55,18 @@ impl<D: Driver> Cuda<D> {
     pub fn new(driver: D, kv: KvType) -> Result<Self, Error> {
         let device = Device::new(driver);
         let scratch = Scratch { partial: device.zeros(4)? };
-        Ok(Self { device, kv, scratch: RefCell::new(scratch) })
+        Ok(Self { device, kv, fast: false, scratch: RefCell::new(scratch) })
+    }
+
+    /// Has cublasLt do the products of steps of many rows, for prompts above all. What a prompt leaves in the cache then depends, in
+    /// the last bits, on how many rows were computed with it.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the library is not there, or too old.
+    pub fn with_fast_prefill(mut self) -> Result<Self, Error> {
+        self.device.load_gemm()?;
+        self.fast = true;
+        Ok(self)
     }
 
     /// Refuses what does not fit the shared memory of a block.
@@ -127,7 +139,7 @@ impl<D: Driver> Backend for Cuda<D> {
             let what = format!("steps of {} tokens; it takes {GRID} at most", rows.max(outputs));
             return Err(Error::Unsupported { backend: NAME, what });
         }
-        Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache)
+        Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache, self.fast)
     }
 
     fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape, batch: &mut Batch<D>) -> Result<(), Error> {
@@ -161,7 +173,7 @@ impl<D: Driver> Backend for Cuda<D> {
         let weights = &model.layers[layer];
         let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
         let heads = gqa.heads + 2 * gqa.kv_heads;
-        let input = Input { x, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm) };
+        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm), batch };
         let output = Output::new(&batch.wide, Action::Store, heads * gqa.head_dim);
         self.products(&weights.qkv.each_ref(), input, output)?;
         let address = |norm: &Option<Norm<D>>| norm.as_ref().map_or(0, Norm::address);
@@ -231,7 +243,7 @@ impl<D: Driver> Backend for Cuda<D> {
             Half::Mlp => (&weights.down, &weights.mlp_post_norm),
         };
         let width = model.decoder.width;
-        let input = Input { x: y, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: None };
+        let input = Input { x: y, rows: 0, count: batch.rows, norm: None, batch };
         let Some(norm) = post_norm else {
             return self.products(&[linear], input, Output::new(x, Action::Add, width));
         };
@@ -255,7 +267,7 @@ impl<D: Driver> Backend for Cuda<D> {
         h: &mut Buffer<D>,
     ) -> Result<(), Error> {
         let weights = &model.layers[layer];
-        let input = Input { x, rounded: &batch.rounded, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm) };
+        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm), batch };
         let stride = weights.gate_up[0].rows();
         self.products(&weights.gate_up.each_ref(), input, Output::new(h, Action::Gate, stride))
     }
@@ -266,8 +278,7 @@ impl<D: Driver> Backend for Cuda<D> {
         }
         let Decoder { vocab, logit_scale, logit_softcap, .. } = model.decoder;
         let (norm, head) = model.head().expect("a model that ends here");
-        let (rounded, rows) = (&batch.rounded, batch.outputs);
-        let input = Input { x, rounded, rows, count: batch.output_rows, norm: Some(norm) };
+        let input = Input { x, rows: batch.outputs, count: batch.output_rows, norm: Some(norm), batch };
         let output = Output::new(out, Action::Logits, vocab);
         let output = Output { scale: logit_scale, cap: logit_softcap.unwrap_or(0.0), ..output };
         self.products(&[head], input, output)

@@ -8,6 +8,7 @@ use plimsoll_model::{Decoder, Mixer, Mlp, Rope, RopeTable, Ropes};
 
 use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
+use crate::fast::Fast;
 use crate::params::SPLIT;
 use crate::tile::rounded_bytes;
 
@@ -28,6 +29,7 @@ pub struct Batch<D: Driver> {
     pub(crate) rounded: Buffer<D>,
     /// A counter of each row and kv head, zero between launches.
     pub(crate) tickets: Buffer<D>,
+    fast: Option<Fast<D>>,
     graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
     /// The step's, if it can be repeated.
     size: Option<Size>,
@@ -105,13 +107,14 @@ fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: Ca
 }
 
 impl<D: Driver> Batch<D> {
-    /// Room for plans of at most so many rows and outputs.
+    /// Room for plans of at most so many rows and outputs; `fast` is for products by a library.
     pub(crate) fn new(
         device: &Device<D>,
         decoder: &Decoder,
         ropes: &Ropes,
         (rows, outputs): (usize, usize),
         cache: CacheShape,
+        fast: bool,
     ) -> Result<Self, Error> {
         let (rows, outputs) = (filled(rows), filled(outputs));
         let words = room(decoder, ropes, rows, outputs, cache);
@@ -121,6 +124,7 @@ impl<D: Driver> Batch<D> {
             wide: device.zeros(rows * widest(decoder) * 4)?,
             rounded: device.buffer(rounded_bytes(rows, widest_read(decoder)))?,
             tickets: device.zeros(rows * kv_heads(decoder) * 4)?,
+            fast: fast.then(|| Fast::new(device, decoder, rows)).transpose()?,
             graphs: RefCell::default(),
             size: None,
             rows: 0,
@@ -186,6 +190,11 @@ impl<D: Driver> Batch<D> {
         // Last, for their length is not that of other steps of the size.
         self.blocks = part(&blocks, blocks.len(), 0);
         device.write(&mut self.metadata, &self.words)
+    }
+
+    /// What a library may do products with: none in a step that is repeated, whose bits depend on nothing but its tokens.
+    pub(crate) fn fast(&self) -> Option<&Fast<D>> {
+        self.fast.as_ref().filter(|_| self.size.is_none())
     }
 
     /// Runs what `record` launches: at once for the first step of a size, which loads kernels, then as a graph.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use bytemuck::Pod;
 use plimsoll_backend::Error;
 
-use crate::driver::{Driver, Launch};
+use crate::driver::{Driver, Gemm, Launch};
 use crate::params::{GRID, Params, THREADS};
 
 /// What a buffer begins at a multiple of, in bytes.
@@ -111,6 +111,15 @@ impl<D: Driver> Device<D> {
         // the shapes it passes along, and `backend::Model` has checked that a plan fits them. Drivers run what they are given in
         // order, and give memory back behind it.
         unsafe { self.driver.launch(&launch) }
+    }
+
+    pub(crate) fn load_gemm(&mut self) -> Result<(), Error> {
+        self.driver.load_gemm()
+    }
+
+    pub(crate) fn gemm(&self, gemm: &Gemm) -> Result<(), Error> {
+        // SAFETY: as for launches.
+        unsafe { self.driver.gemm(gemm) }
     }
 
     /// Keeps what `record` launches.

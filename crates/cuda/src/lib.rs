@@ -8,6 +8,7 @@ mod batch;
 mod cache;
 mod device;
 mod driver;
+mod fast;
 pub mod gpu;
 mod library;
 mod pack;

@@ -98,6 +98,17 @@ params!("attend" Attend {
     scale: f32,
     padding: u32,
 });
+params!("widen_matrix" WidenMatrix { matrix: Matrix, out: u64, width: u32, stride: u32 });
+params!("widen_rows" WidenRows { x: u64, rows: u64, norm: u64, out: u64, width: u32, stride: u32, eps: f32, padding: u32 });
+params!("finish" Finish {
+    matrices: [Matrix; 3],
+    from: u64,
+    out: u64,
+    count: u32,
+    action: u32,
+    from_stride: u32,
+    stride: u32,
+});
 params!("copy_blocks" CopyBlocks { cache: Cache, pairs: [[u32; 2]; COPIED], count: u32, block: u32 });
 
 /// A product of up to so many columns.
@@ -136,4 +147,7 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Append>(),
     kernel::<Attend>(),
     kernel::<CopyBlocks>(),
+    kernel::<WidenMatrix>(),
+    kernel::<WidenRows>(),
+    kernel::<Finish>(),
 ];

@@ -3,8 +3,10 @@
 use plimsoll_backend::Error;
 
 use crate::backend::{Cuda, WARPS};
+use crate::batch::Batch;
 use crate::device::Buffer;
 use crate::driver::Driver;
+use crate::fast;
 use crate::pack::{GROUP, PANEL, SLOTS};
 use crate::params::{self, THREADS};
 use crate::weights::{Linear, Norm};
@@ -22,13 +24,13 @@ pub(crate) enum Action {
 /// becomes faster than the other is to be measured.
 const FEW: usize = 4;
 
-/// What a product reads: rows of f32, all of them or those of a list, the norm they go through, and room for them in eight bits.
+/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
 pub(crate) struct Input<'a, D: Driver> {
     pub(crate) x: &'a Buffer<D>,
-    pub(crate) rounded: &'a Buffer<D>,
     pub(crate) rows: u64,
     pub(crate) count: usize,
     pub(crate) norm: Option<&'a Norm<D>>,
+    pub(crate) batch: &'a Batch<D>,
 }
 
 /// Where a product goes.
@@ -63,9 +65,18 @@ impl<D: Driver> Cuda<D> {
         input: Input<'_, D>,
         output: Output<'_, D>,
     ) -> Result<(), Error> {
-        if input.count > FEW && linears.iter().all(|linear| linear.rounds()) {
-            return self.tiles(linears, input, output);
+        let many = input.count >= fast::ROWS && !matches!(output.action, Action::Logits);
+        match input.batch.fast() {
+            Some(fast) if many => self.fast_products(fast, linears, &input, &output),
+            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds()) => {
+                self.tiles(linears, input, output)
+            }
+            _ => self.few_columns(linears, input, output),
         }
+    }
+
+    /// The same, all weights read for every few columns.
+    fn few_columns(&self, linears: &[&Linear<D>], input: Input<'_, D>, output: Output<'_, D>) -> Result<(), Error> {
         let Input { x, rows, count, norm, .. } = input;
         let Output { to, action, stride, scale, cap } = output;
         let width = linears[0].width;

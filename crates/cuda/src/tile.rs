@@ -30,10 +30,11 @@ impl<D: Driver> Cuda<D> {
         input: Input<'_, D>,
         output: Output<'_, D>,
     ) -> Result<(), Error> {
-        let Input { x, rounded, rows, count, norm } = input;
+        let Input { x, rows, count, norm, batch } = input;
         let Output { to, action, stride, scale, cap } = output;
         let width = linears[0].width;
-        let (codes, heads) = (rounded.address, rounded.address + (count * width.div_ceil(GROUP) * CODES) as u64);
+        let (codes, heads) =
+            (batch.rounded.address, batch.rounded.address + (count * width.div_ceil(GROUP) * CODES) as u64);
         let round = params::RoundRows {
             x: x.address,
             rows,
