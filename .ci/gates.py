@@ -25,6 +25,7 @@ UNSAFE = {
     "crates/cuda/src/device.rs",
     "crates/cuda/src/driver.rs",
     "crates/cuda/src/gpu.rs",
+    "crates/cuda/src/gpus.rs",
     "crates/cuda/src/library.rs",
     "crates/cuda-shim/src/lib.rs",
     "crates/cuda-shim/tests/faults.rs",

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
 use plimsoll_cuda::gpu::Gpu;
+use plimsoll_cuda::gpus::{GpuId, Gpus, kernels};
 use plimsoll_cuda::{Cuda, Driver, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
 use serde_json::json;
@@ -11,6 +12,9 @@ use serde_json::json;
 use crate::bits;
 
 const USAGE: &str = "usage: plimsoll-gpu [--simulate] (probe | copy | launch | cases | suite CASE | bits CASE)";
+
+/// The one that is asked.
+const GPU: GpuId = GpuId::Number(0);
 
 pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -22,34 +26,40 @@ pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         ["probe"] => probe(),
         ["copy"] => copy(),
         ["launch"] => launch(),
-        ["suite", name] => suite(name, || Ok(Gpu::new(0)?)),
+        ["suite", name] => suite(name, || Ok(Gpu::new(GPU)?)),
         ["--simulate", "suite", name] => suite(name, || Ok(Shim::new(Order::Backward))),
-        ["bits", name] => compare(name, Gpu::new(0)?),
+        ["bits", name] => compare(name, Gpu::new(GPU)?),
         ["--simulate", "bits", name] => compare(name, Shim::new(Order::Backward)),
         _ => Err(USAGE.into()),
     }
 }
 
 fn probe() -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::new(0)?.describe()?;
-    let (major, minor) = gpu.capability;
-    println!(
-        "{}",
-        json!({
-            "stage": "probe",
-            "name": gpu.name,
-            "compute_capability": format!("{major}.{minor}"),
-            "multiprocessors": gpu.multiprocessors,
-            "memory_bytes": gpu.memory,
-            "free_bytes": gpu.free,
-        })
-    );
+    let Gpus { cuda, release, gpus } = Gpus::look()?;
+    for gpu in gpus {
+        let (major, minor) = gpu.capability;
+        println!(
+            "{}",
+            json!({
+                "stage": "probe",
+                "cuda": format!("{}.{}", cuda.0, cuda.1),
+                "driver": release,
+                "number": gpu.number,
+                "name": gpu.name,
+                "compute_capability": format!("{major}.{minor}"),
+                "kernels": kernels(gpu.capability),
+                "multiprocessors": gpu.multiprocessors,
+                "memory_bytes": gpu.memory,
+                "free_bytes": gpu.free,
+            })
+        );
+    }
     Ok(())
 }
 
 /// Bytes read and bytes written a second, together, by copies within the GPU's memory.
 fn copy() -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::new(0)?;
+    let gpu = Gpu::new(GPU)?;
     let mut rates = (0..5).map(|_| gpu.copy_bandwidth(4 << 30)).collect::<Result<Vec<_>, _>>()?;
     rates.sort_by(f64::total_cmp);
     println!("{}", json!({ "stage": "copy", "bytes_s": rates[2], "all": rates }));
@@ -58,7 +68,7 @@ fn copy() -> Result<(), Box<dyn Error>> {
 
 /// Seconds from one small kernel to the next.
 fn launch() -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::new(0)?;
+    let gpu = Gpu::new(GPU)?;
     let mut times = (0..5).map(|_| gpu.launch_time(2000)).collect::<Result<Vec<_>, _>>()?;
     times.sort_by(f64::total_cmp);
     println!("{}", json!({ "stage": "launch", "seconds": times[2], "all": times }));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
+use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,17 +17,14 @@ use plimsoll_backend::Error;
 
 use crate::NAME;
 use crate::driver::{Driver, Gemm, Launch};
+use crate::gpus::{self, GpuId};
 use crate::library::{Library, WORKSPACE};
 use crate::params::{self, KERNELS, Kernel, Params, THREADS};
 
 /// All kernels for all processors, made by `cargo xtask kernels`.
 static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
-/// Of the driver: CUDA 13.0.
-const VERSION: i32 = 13_000;
 /// Bytes of memory asked for at a time.
 const PIECE: usize = 32 << 20;
-/// Compute capability.
-const CAPABILITY: (i32, i32) = (7, 5);
 /// Kernels compiled for this architecture or a later one wait for the launches ahead themselves.
 const OVERLAP: i32 = 90;
 
@@ -60,44 +58,12 @@ pub struct Graph(CudaGraph);
 // SAFETY: as for `Gpu`; a graph is used by one thread at a time.
 unsafe impl Send for Graph {}
 
-/// What a GPU is.
-#[derive(Clone, Debug)]
-pub struct Description {
-    /// As its maker calls it.
-    pub name: String,
-    /// Compute capability.
-    pub capability: (i32, i32),
-    /// Bytes of memory, and how many of them are free.
-    pub memory: usize,
-    /// Bytes nobody uses.
-    pub free: usize,
-    /// Multiprocessors.
-    pub multiprocessors: usize,
-}
-
-fn device_error(reason: impl ToString) -> Error {
+pub(crate) fn device_error(reason: impl ToString) -> Error {
     Error::Device { backend: NAME, reason: reason.to_string() }
 }
 
-fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
+pub(crate) fn failed(what: &str) -> impl Fn(DriverError) -> Error + '_ {
     move |error| device_error(format!("{what}: {error}"))
-}
-
-/// The driver, if it is there and new enough.
-fn driver() -> Result<(), Error> {
-    // SAFETY: loads a library by its name.
-    if !unsafe { sys::is_culib_present() } {
-        return Err(device_error("found no NVIDIA driver (libcuda), expected one for CUDA 13.0 or newer"));
-    }
-    let mut version = 0;
-    // SAFETY: every driver has this call, also those that are too old for the others.
-    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(failed("asking the driver for its version"))?;
-    if version < VERSION {
-        let (major, minor) = (version / 1000, version % 1000 / 10);
-        let found = format!("found an NVIDIA driver for CUDA {major}.{minor}, expected 13.0 or newer (driver 580)");
-        return Err(device_error(found));
-    }
-    result::init().map_err(failed("starting the driver"))
 }
 
 /// A kernel that may use all shared memory of a block, the architecture that it was compiled for, and the bytes that it takes.
@@ -119,37 +85,34 @@ fn function(
     }
 }
 
-/// How many GPUs there are.
-///
-/// # Errors
-/// [`Error::Device`] without a driver that works.
-pub fn count() -> Result<usize, Error> {
-    driver()?;
-    let count = result::device::get_count().map_err(failed("counting GPUs"))?;
-    Ok(count.max(0) as usize)
-}
-
 impl Gpu {
-    /// The GPU of a number, counted from 0.
+    /// A GPU.
     ///
     /// # Errors
     /// [`Error::Device`] without driver or GPU, or with one that is too old, saying what was found.
-    pub fn new(ordinal: usize) -> Result<Self, Error> {
-        let count = count()?;
-        if ordinal >= count {
-            return Err(device_error(format!("found {count} GPUs, expected one of number {ordinal}")));
-        }
-        let context = CudaContext::new(ordinal).map_err(failed("opening the GPU"))?;
-        let capability = context.compute_capability().map_err(failed("asking the GPU what it is"))?;
-        if capability < CAPABILITY {
-            let found = format!("found a GPU of compute capability {}.{}", capability.0, capability.1);
-            return Err(device_error(format!("{found}, expected {}.{} or newer", CAPABILITY.0, CAPABILITY.1)));
-        }
+    pub fn new(id: GpuId) -> Result<Self, Error> {
+        // SAFETY: the image is whole, and made for the driver's version or older.
+        Self::open(id, || unsafe { result::module::load_data(FATBIN.as_ptr().cast()) })
+    }
+
+    /// A GPU that runs the kernels in a file, compiled elsewhere.
+    ///
+    /// # Safety
+    /// They read and write what those of this build do.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new); [`Error::Device`] for kernels that are missing or take something else.
+    pub unsafe fn with_kernels(id: GpuId, file: &Path) -> Result<Self, Error> {
+        let name = CString::new(file.as_os_str().as_encoded_bytes()).map_err(device_error)?;
+        Self::open(id, || result::module::load(name))
+    }
+
+    fn open(id: GpuId, load: impl FnOnce() -> std::result::Result<sys::CUmodule, DriverError>) -> Result<Self, Error> {
+        let context = CudaContext::new(gpus::select(id)?).map_err(failed("opening the GPU"))?;
         let stream = context.new_stream().map_err(failed("making a stream"))?;
         let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN;
         let shared_limit = context.attribute(attribute).map_err(failed("asking for shared memory"))?;
-        // SAFETY: the image is whole, and made for the driver's version or older.
-        let module = unsafe { result::module::load_data(FATBIN.as_ptr().cast()) }.map_err(failed("loading kernels"))?;
+        let module = load().map_err(failed("loading kernels"))?;
         let shared = shared_limit.max(0) as usize;
         let mut gpu = Self {
             functions: HashMap::new(),
@@ -175,25 +138,6 @@ impl Gpu {
     pub fn overlapping(mut self, overlap: bool) -> Self {
         self.overlaps &= overlap;
         self
-    }
-
-    /// What it is.
-    ///
-    /// # Errors
-    /// [`Error::Device`] if the driver does not say.
-    pub fn describe(&self) -> Result<Description, Error> {
-        let multiprocessors = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-        let describe = || {
-            let (free, memory) = self.context.mem_get_info()?;
-            Ok(Description {
-                name: self.context.name()?,
-                capability: self.context.compute_capability()?,
-                multiprocessors: self.context.attribute(multiprocessors)?.max(0) as usize,
-                memory,
-                free,
-            })
-        };
-        describe().map_err(failed("asking the GPU what it is"))
     }
 
     /// Bytes a second, those read and those written together, of copies of so many bytes within the GPU's memory.

@@ -10,6 +10,7 @@ mod device;
 mod driver;
 mod fast;
 pub mod gpu;
+pub mod gpus;
 mod library;
 mod pack;
 mod params;

@@ -7,7 +7,11 @@ use std::str::FromStr;
 use plimsoll_candle::Candle;
 use plimsoll_cpu::Cpu;
 #[cfg(feature = "cuda")]
-use plimsoll_cuda::{Cuda, gpu::Gpu};
+use plimsoll_cuda::{
+    Cuda,
+    gpu::Gpu,
+    gpus::{self, GpuId},
+};
 use plimsoll_engine::bench::{Bench, Work};
 use plimsoll_engine::{Local, Opened, Progress, Scores};
 
@@ -22,9 +26,9 @@ pub enum Device {
     /// The best one that is there.
     #[default]
     Auto,
-    /// NVIDIA's GPU of that number.
+    /// A GPU of NVIDIA's.
     #[cfg(feature = "cuda")]
-    Cuda(usize),
+    Cuda(GpuId),
     /// The processor, with this project's own kernels.
     Cpu,
     /// The processor, with candle's: the reference that everything else is held to, and slow.
@@ -36,16 +40,33 @@ pub enum Device {
 }
 
 impl Device {
-    /// The devices of this build, best first.
+    /// The devices of this build, best first; of several GPUs the first.
     pub const ALL: &'static [Device] = &[
         #[cfg(feature = "cuda")]
-        Device::Cuda(0),
+        Device::Cuda(GpuId::Number(0)),
         #[cfg(feature = "metal")]
         Device::Metal,
         Device::Cpu,
         #[cfg(feature = "candle")]
         Device::Candle,
     ];
+
+    /// The devices of this build, best first, with every GPU of this machine.
+    pub fn here() -> Vec<Device> {
+        Self::ALL.iter().flat_map(|device| device.each()).collect()
+    }
+
+    /// All that are there of its kind.
+    fn each(self) -> Vec<Device> {
+        match self {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => match gpus::count() {
+                Ok(count @ 1..) => (0..count).map(|number| Device::Cuda(GpuId::Number(number))).collect(),
+                _ => vec![self],
+            },
+            _ => vec![self],
+        }
+    }
 
     /// What kind of device it is.
     pub fn name(self) -> &'static str {
@@ -69,15 +90,16 @@ impl Device {
         if let [only] = Self::ALL {
             return (*only, "the only one in this build".into());
         }
-        let works = Self::ALL.iter().find(|device| device.probe().is_ok()).unwrap_or(&Device::Cpu);
-        (*works, format!("the first of {} that works", names(Self::ALL)))
+        let here = Self::here();
+        let works = here.iter().find(|device| device.probe().is_ok()).unwrap_or(&Device::Cpu);
+        (*works, format!("the first of {} that works", names(&here)))
     }
 
     /// Whether it can be used, or why not.
     pub fn probe(self) -> Result<()> {
         match self {
             #[cfg(feature = "cuda")]
-            Device::Cuda(number) => Ok(Gpu::new(number).map(drop)?),
+            Device::Cuda(id) => Ok(Gpu::new(id).map(drop)?),
             #[cfg(feature = "metal")]
             Device::Metal => Ok(Candle::metal().map(drop)?),
             _ => Ok(()),
@@ -94,23 +116,20 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             #[cfg(feature = "cuda")]
-            Device::Cuda(number) => write!(f, "cuda:{number}"),
+            Device::Cuda(id) => write!(f, "cuda:{id}"),
             _ => f.write_str(self.name()),
         }
     }
 }
 
-/// `auto`, `cpu`, `cuda:0`: what this build has.
+/// `auto`, `cpu`, `cuda:0`, `cuda:GPU-3f2a`: what this build has.
 impl FromStr for Device {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         #[cfg(feature = "cuda")]
-        if let Some(number) = text.strip_prefix("cuda").and_then(|rest| match rest {
-            "" => Some(0),
-            _ => rest.strip_prefix(':')?.parse().ok(),
-        }) {
-            return Ok(Device::Cuda(number));
+        if let Some(id) = text.strip_prefix("cuda:") {
+            return id.parse().map(Device::Cuda);
         }
         let known = [Device::Auto].iter().chain(Self::ALL).find(|device| device.name() == text);
         known.copied().ok_or_else(|| format!("this build has auto, {}", names(Self::ALL)))
@@ -126,8 +145,8 @@ macro_rules! with_backend {
                 $run
             }
             #[cfg(feature = "cuda")]
-            Device::Cuda(number) => {
-                let $backend = Cuda::new(Gpu::new(number)?, $settings.cuda_kv()?)?;
+            Device::Cuda(id) => {
+                let $backend = Cuda::new(Gpu::new(id)?, $settings.cuda_kv()?)?;
                 $run
             }
             #[cfg(feature = "candle")]

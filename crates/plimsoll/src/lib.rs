@@ -24,12 +24,16 @@ pub mod bench;
 mod device;
 mod engine;
 mod error;
+mod gpus;
 mod quantize;
 
 pub use device::Device;
 pub use engine::{Engine, Loading, Settings, open_unlocked};
 pub use error::{Error, Result};
+pub use gpus::{GpuInfo, Gpus};
 pub use plimsoll_cpu::{KvType, Options as CpuOptions, Tier};
+#[cfg(feature = "cuda")]
+pub use plimsoll_cuda::gpus::GpuId;
 pub use plimsoll_engine::{
     Chat, Event, Exported, FinishReason, Finished, Generate, Generation, Health, ModelInfo, Opened, Options, Progress,
     Prompt, Request, Sampling, Scores, Speculation, Timings, Token, Usage, open_weights,

@@ -1,6 +1,6 @@
 //! `plimsoll doctor`: what this machine offers, and what that means here.
 
-use plimsoll::{Device, Tier};
+use plimsoll::{Device, GpuInfo, Gpus, Tier};
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -14,16 +14,16 @@ pub(crate) fn run(global: &Global) -> Result<()> {
     let machine = Machine::look();
     let lock = lock_state(global);
     let (device, why) = Device::Auto.pick();
+    let (devices, gpus) = (Device::here(), Gpus::look().map(|gpus| gpus.map_err(|error| error.to_string())));
     if global.json {
-        let devices: Vec<_> = Device::ALL
-            .iter()
-            .map(|device| json!({ "name": device.to_string(), "problem": problem(*device) }))
-            .collect();
+        let devices: Vec<_> =
+            devices.iter().map(|device| json!({ "name": device.to_string(), "problem": problem(*device) })).collect();
         return output::json(&json!({
             "version": env!("CARGO_PKG_VERSION"),
             "machine": machine,
             "tiers": Tier::here().map(Tier::name).collect::<Vec<_>>(),
             "devices": devices,
+            "gpus": gpus.map(json_of),
             "pick": { "device": device.to_string(), "why": why },
             "lock": lock,
         }));
@@ -38,7 +38,12 @@ pub(crate) fn run(global: &Global) -> Result<()> {
     output::line(&format!("tiers     {}", Tier::here().map(Tier::name).collect::<Vec<_>>().join(" ")))?;
     output::line(&format!("memory    {memory}"))?;
     let state = |device: &Device| problem(*device).map_or("usable".into(), |problem| format!("not usable: {problem}"));
-    Device::ALL.iter().try_for_each(|device| output::line(&format!("device    {device}: {}", state(device))))?;
+    match gpus {
+        Some(Ok(gpus)) => describe(&gpus)?,
+        Some(Err(problem)) => output::line(&format!("driver    {problem}"))?,
+        None => {}
+    }
+    devices.iter().try_for_each(|device| output::line(&format!("device    {device}: {}", state(device))))?;
     output::line(&format!("picked    {device}: {why}"))?;
     output::line(&format!("lock      {}", describe_lock(&lock)))
 }
@@ -46,6 +51,42 @@ pub(crate) fn run(global: &Global) -> Result<()> {
 /// Why a device of this build cannot be used here.
 fn problem(device: Device) -> Option<String> {
     device.probe().err().map(|error| error.to_string())
+}
+
+fn describe(gpus: &Gpus) -> Result<()> {
+    let release = gpus.release.as_ref().map_or(String::new(), |release| format!(", release {release}"));
+    output::line(&format!("driver    CUDA {}{release}, {}", gpus.cuda, output::count(gpus.gpus.len(), "GPU")))?;
+    gpus.gpus.iter().try_for_each(|gpu| {
+        let GpuInfo { number, name, uuid, capability, multiprocessors, kernels, .. } = gpu;
+        let free = gpu.free.map_or("unknown".into(), output::size);
+        let memory = format!("{}, {free} free", output::size(gpu.memory));
+        output::line(&format!("gpu {number:<5} {name}, {uuid}"))?;
+        output::line(&format!(
+            "          compute capability {capability}, {multiprocessors} multiprocessors; {memory}"
+        ))?;
+        output::line(&format!("          kernels: {kernels}"))
+    })
+}
+
+fn json_of(gpus: std::result::Result<Gpus, String>) -> Value {
+    let gpus = match gpus {
+        Ok(gpus) => gpus,
+        Err(problem) => return json!({ "problem": problem, "gpus": [] }),
+    };
+    let gpu = |gpu: &GpuInfo| {
+        json!({
+            "number": gpu.number,
+            "name": gpu.name,
+            "uuid": gpu.uuid,
+            "compute_capability": gpu.capability,
+            "multiprocessors": gpu.multiprocessors,
+            "memory": gpu.memory,
+            "free": gpu.free,
+            "kernels": gpu.kernels,
+        })
+    };
+    let list: Vec<_> = gpus.gpus.iter().map(gpu).collect();
+    json!({ "problem": null, "cuda": gpus.cuda, "release": gpus.release, "gpus": list })
 }
 
 /// Reads the lock and looks whether models.toml agrees with it; hashes nothing.
