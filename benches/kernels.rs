@@ -69,7 +69,7 @@ fn model(decoder: Decoder, block: &'static BlockType, kv: KvType) -> Model<Cpu> 
 /// `len` tokens of one sequence, whose logits are all wanted.
 fn plan(start: usize, len: usize) -> Plan {
     let sequence = Sequence { start, len, block_table: (0..CACHE.blocks as u32).collect() };
-    Plan { tokens: vec![1; len], sequences: vec![sequence], outputs: (0..len as u32).collect() }
+    Plan { tokens: vec![1; len], sequences: vec![sequence], outputs: (0..len as u32).collect(), ..Plan::default() }
 }
 
 fn random(len: usize) -> Vec<f32> {

@@ -25,6 +25,7 @@ fn plan(start: usize, len: usize) -> Plan {
         tokens: (0..len as u32).map(|i| 5 + i % 200).collect(),
         sequences: vec![Sequence { start, len, block_table: (0..KV.blocks as u32).collect() }],
         outputs: vec![len as u32 - 1],
+        ..Plan::default()
     }
 }
 

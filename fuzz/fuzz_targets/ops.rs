@@ -168,7 +168,7 @@ fn run_any(u: &mut Unstructured<'_>, runner: &mut Runner<Cpu>, blocks: usize) ->
     let block_table = (0..u.int_in_range(0..=80)?).map(|_| u.int_in_range(0..=blocks as u32)).collect::<Result<_>>()?;
     let start = if u.ratio(1, 8)? { usize::MAX } else { u.int_in_range(0..=1100)? };
     let sequences = vec![Sequence { start, len: u.int_in_range(0..=41)?, block_table }];
-    let _ = runner.step(&Plan { tokens, sequences, outputs: vec![u.int_in_range(0..=41)?] });
+    let _ = runner.logits(&Plan { tokens, sequences, outputs: vec![u.int_in_range(0..=41)?], ..Plan::default() });
     Ok(())
 }
 
@@ -188,7 +188,7 @@ fn check(u: &mut Unstructured<'_>) -> Result<()> {
         let outputs = (0..tokens.len() as u32).collect();
         let block_table = blocks.into_iter().rev().collect();
         let sequences = vec![Sequence { start: 0, len: tokens.len(), block_table }];
-        let found = alone.step(&Plan { tokens, sequences, outputs }).expect("a plan that fits");
+        let found = alone.logits(&Plan { tokens, sequences, outputs, ..Plan::default() }).expect("a plan that fits");
         let same = found.iter().zip(&logits).all(|(a, b)| a.to_bits() == b.to_bits());
         assert!(same && found.len() == logits.len(), "{decoder:?}, {kv:?}, blocks of {block_tokens}");
     }

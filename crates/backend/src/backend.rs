@@ -1,8 +1,10 @@
 //! The trait a backend implements.
 
+use std::ops::Range;
+
 use plimsoll_model::Decoder;
 
-use crate::{CacheShape, Error, Plan, TensorSource};
+use crate::{CacheShape, Error, Plan, TensorSource, Top};
 
 /// The two halves of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub trait Backend: Send + Sized + 'static {
     fn upload(&self, model: &Self::Model, plan: &Plan, cache: CacheShape, batch: &mut Self::Batch)
     -> Result<(), Error>;
 
-    /// Runs the ops that `record` calls, from `embed` to `logits`. With one batch they are the same in every step, on the same
+    /// Runs the ops that `record` calls, from `embed` to `find_top`. With one batch they are the same in every step, on the same
     /// buffers and cache, so that a backend may repeat what it launched for a plan of the same size and not call `record`; or
     /// call it twice and run some of the ops each time.
     fn step(&self, _: &Self::Batch, record: &mut dyn FnMut() -> Result<(), Error>) -> Result<(), Error> {
@@ -133,11 +135,21 @@ pub trait Backend: Send + Sized + 'static {
         out: &mut Self::Buffer,
     ) -> Result<(), Error>;
 
+    /// Finds the largest logits of every output, for [`top`](Self::top) to read.
+    fn find_top(&self, _: &Self::Model, _: &Self::Batch, _logits: &Self::Buffer) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// What `find_top` found, `[R]`; none from a backend that leaves it to its caller.
+    fn top(&self, _: &Self::Batch) -> Result<Option<Vec<Top>>, Error> {
+        Ok(None)
+    }
+
     /// Copies whole cache blocks `(from, to)`, in order.
     fn copy_blocks(&self, cache: &mut Self::Cache, pairs: &[(u32, u32)]) -> Result<(), Error>;
 
-    /// The first `len` values of a buffer.
-    fn read(&self, buffer: &Self::Buffer, len: usize) -> Result<Vec<f32>, Error>;
+    /// A range of the values of a buffer, of whole rows.
+    fn read(&self, buffer: &Self::Buffer, values: Range<usize>) -> Result<Vec<f32>, Error>;
 
     /// Sets the first values of a buffer.
     fn write(&self, values: &[f32], buffer: &mut Self::Buffer) -> Result<(), Error>;

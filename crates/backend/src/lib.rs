@@ -11,6 +11,7 @@ mod model;
 mod plan;
 mod source;
 mod split;
+mod top;
 
 #[cfg(feature = "suite")]
 pub mod naive;
@@ -23,3 +24,4 @@ pub use model::{Batch, Buffer, Cache, Model};
 pub use plan::{CacheShape, Plan, Sequence};
 pub use source::TensorSource;
 pub use split::{Split, SplitBatch, SplitBuffer, SplitModel};
+pub use top::{Draw, Top};

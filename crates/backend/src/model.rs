@@ -1,8 +1,10 @@
 //! The shape-checked face of a backend.
 
+use std::ops::Range;
+
 use plimsoll_model::{Decoder, Gqa, Mixer, Mlp};
 
-use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
 
 /// A model loaded on a backend. Each op is described at [`Backend`].
 pub struct Model<B: Backend> {
@@ -163,6 +165,17 @@ impl<B: Backend> Model<B> {
         self.backend.logits(&self.inner, &batch.inner, &x.inner, &mut out.inner)
     }
 
+    /// See [`Backend::find_top`].
+    pub fn find_top(&self, batch: &Batch<B>, logits: &Buffer<B>) -> Result<(), Error> {
+        logits.expect("logits", batch.outputs, self.decoder.vocab)?;
+        self.backend.find_top(&self.inner, &batch.inner, &logits.inner)
+    }
+
+    /// See [`Backend::top`].
+    pub fn top(&self, batch: &Batch<B>) -> Result<Option<Vec<Top>>, Error> {
+        self.backend.top(&batch.inner)
+    }
+
     /// See [`Backend::copy_blocks`].
     pub fn copy_blocks(&self, cache: &mut Cache<B>, pairs: &[(u32, u32)]) -> Result<(), Error> {
         let blocks = cache.shape.blocks;
@@ -172,10 +185,10 @@ impl<B: Backend> Model<B> {
         }
     }
 
-    /// The first `rows` rows of a buffer.
-    pub fn read(&self, buffer: &Buffer<B>, rows: usize) -> Result<Vec<f32>, Error> {
-        buffer.expect("buffer", rows, buffer.width)?;
-        self.backend.read(&buffer.inner, rows * buffer.width)
+    /// Rows of a buffer.
+    pub fn read(&self, buffer: &Buffer<B>, rows: Range<usize>) -> Result<Vec<f32>, Error> {
+        buffer.expect("buffer", rows.end, buffer.width)?;
+        self.backend.read(&buffer.inner, rows.start * buffer.width..rows.end * buffer.width)
     }
 
     /// Sets the first rows of a buffer.

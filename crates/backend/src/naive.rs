@@ -1,10 +1,11 @@
 //! The definition of every op: plain loops over f32 with sums in f64, the reference of the suite.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use plimsoll_model::{Decoder, Gqa, Mixer, Mlp, Norm, Pairing, Part, QkNorm, Residual, RopeTable, Span, TensorId};
 
-use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+use crate::{Backend, CacheShape, Draw, Error, Half, Plan, Projection, TensorSource, Top};
 
 /// The naive backend.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +84,22 @@ fn rows(plan: &Plan) -> impl Iterator<Item = (usize, usize, &crate::Sequence)> {
 fn gqa(model: &Weights, layer: usize) -> &Gqa {
     let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
     gqa
+}
+
+/// The largest `count` logits of a row: what [`Backend::find_top`] finds.
+pub fn top(logits: &[f32], draw: Draw, count: usize) -> Top {
+    let mut tokens: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    let not_finite = tokens.iter().copied().find(|(_, logit)| !logit.is_finite());
+    tokens.sort_by(|(a, x), (b, y)| y.total_cmp(x).then(a.cmp(b)));
+    let largest = tokens.first().map_or(0.0, |(_, logit)| f64::from(*logit));
+    let sum = |logits: &[f32], temperature: f32| -> f64 {
+        logits.iter().map(|logit| ((f64::from(*logit) - largest) / f64::from(temperature)).exp()).sum()
+    };
+    let drawn = &logits[..logits.len().min(draw.vocab as usize)];
+    let (sum, weight) = (sum(logits, 1.0), sum(drawn, draw.temperature));
+    let others = tokens.len().saturating_sub(count);
+    tokens.truncate(count);
+    Top { tokens, others, sum, weight, not_finite }
 }
 
 impl Backend for Naive {
@@ -274,8 +291,8 @@ impl Backend for Naive {
         Ok(())
     }
 
-    fn read(&self, buffer: &Vec<f32>, len: usize) -> Result<Vec<f32>, Error> {
-        Ok(buffer[..len].to_vec())
+    fn read(&self, buffer: &Vec<f32>, values: Range<usize>) -> Result<Vec<f32>, Error> {
+        Ok(buffer[values].to_vec())
     }
 
     fn write(&self, values: &[f32], buffer: &mut Vec<f32>) -> Result<(), Error> {

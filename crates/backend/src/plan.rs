@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::Error;
+use crate::{Draw, Error};
 
 /// One step: prefill chunks and decode steps mixed, each sequence with its own block table.
 ///
 /// Tokens of all sequences are concatenated in the order of `sequences`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// Token ids, `[T]`.
     pub tokens: Vec<u32>,
@@ -15,6 +15,8 @@ pub struct Plan {
     pub sequences: Vec<Sequence>,
     /// Indices into `tokens` whose logits are wanted, ascending, `[R]`.
     pub outputs: Vec<u32>,
+    /// How tokens behind the outputs will be drawn, `[R]`, or nothing where none are.
+    pub draws: Vec<Draw>,
 }
 
 /// One sequence's part of a [`Plan`].
@@ -87,6 +89,11 @@ impl Plan {
                 format!("ascending, less than {total}"),
             ));
         }
+        let drawable = |draw: &Draw| draw.temperature > 0.0 && draw.temperature.is_finite();
+        if !(self.draws.is_empty() || self.draws.len() == self.outputs.len()) || !self.draws.iter().all(drawable) {
+            let expected = format!("none or {}, at finite temperatures above 0", self.outputs.len());
+            return Err(Error::shape("draws", format!("{:?}", self.draws), expected));
+        }
         let mut writer = HashMap::new();
         for (i, sequence) in self.sequences.iter().enumerate() {
             sequence.check(context, cache)?;
@@ -134,7 +141,7 @@ mod tests {
     }
 
     fn plan(tokens: usize, outputs: &[u32], sequences: Vec<Sequence>) -> Plan {
-        Plan { tokens: vec![1; tokens], sequences, outputs: outputs.to_vec() }
+        Plan { tokens: vec![1; tokens], sequences, outputs: outputs.to_vec(), draws: vec![] }
     }
 
     #[test]
@@ -161,6 +168,12 @@ mod tests {
         }
         let mut foreign = plan(1, &[0], vec![sequence(0, 1, &[0])]);
         assert!(foreign.check(8, 32, CACHE).is_ok());
+        foreign.draws = vec![Draw::default()];
+        assert!(foreign.check(8, 32, CACHE).is_ok());
+        for draws in [vec![Draw { temperature: 0.0, vocab: 8 }], vec![Draw::default(); 2]] {
+            let error = Plan { draws, ..foreign.clone() }.check(8, 32, CACHE).unwrap_err().to_string();
+            assert!(error.contains("expected none or 1, at finite temperatures above 0"), "{error}");
+        }
         foreign.tokens[0] = 8;
         assert!(foreign.check(8, 32, CACHE).unwrap_err().to_string().contains("token id is 8"));
     }

@@ -1,11 +1,12 @@
 //! Two backends that share a model: the layers that do not fit one run on the other.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use plimsoll_formats::{Error as FormatError, TensorView};
 use plimsoll_model::{Decoder, TensorId};
 
-use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
 
 /// One backend has the embedding and the first layers, another the last layers and the head.
 ///
@@ -245,7 +246,7 @@ impl<A: Backend, B: Backend> Backend for Split<A, B> {
             return Ok(());
         }
         x.side = Side::Last;
-        self.last.write(&self.first.read(&x.first, batch.tokens * model.width)?, &mut x.last)
+        self.last.write(&self.first.read(&x.first, 0..batch.tokens * model.width)?, &mut x.last)
     }
 
     fn mlp_inputs(
@@ -281,15 +282,26 @@ impl<A: Backend, B: Backend> Backend for Split<A, B> {
         self.last.logits(&model.last, &batch.last, &x.last, &mut out.last)
     }
 
+    fn find_top(&self, model: &Self::Model, batch: &Self::Batch, logits: &Self::Buffer) -> Result<(), Error> {
+        if self.skips(Side::Last) {
+            return Ok(());
+        }
+        self.last.find_top(&model.last, &batch.last, &logits.last)
+    }
+
+    fn top(&self, batch: &Self::Batch) -> Result<Option<Vec<Top>>, Error> {
+        self.last.top(&batch.last)
+    }
+
     fn copy_blocks(&self, cache: &mut Self::Cache, pairs: &[(u32, u32)]) -> Result<(), Error> {
         self.first.copy_blocks(&mut cache.0, pairs)?;
         self.last.copy_blocks(&mut cache.1, pairs)
     }
 
-    fn read(&self, buffer: &Self::Buffer, len: usize) -> Result<Vec<f32>, Error> {
+    fn read(&self, buffer: &Self::Buffer, values: Range<usize>) -> Result<Vec<f32>, Error> {
         match buffer.side {
-            Side::First => self.first.read(&buffer.first, len),
-            Side::Last => self.last.read(&buffer.last, len),
+            Side::First => self.first.read(&buffer.first, values),
+            Side::Last => self.last.read(&buffer.last, values),
         }
     }
 

@@ -7,6 +7,8 @@ mod batch;
 mod ops;
 mod weights;
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 use plimsoll_backend::{Backend, CacheShape, Error, Plan, Projection, Sequence, TensorSource};
 use plimsoll_model::{Decoder, Mixer};
@@ -95,7 +97,7 @@ impl Backend for Candle {
     fn batch(&self, model: &Weights, _: usize, _: usize, cache: CacheShape) -> Result<Batch, Error> {
         // Not every device has tensors of no values.
         let sequences = vec![Sequence { start: 0, len: 1, block_table: vec![0] }];
-        let plan = Plan { tokens: vec![0], sequences, outputs: vec![0] };
+        let plan = Plan { tokens: vec![0], sequences, outputs: vec![0], ..Plan::default() };
         Batch::new(model, &plan, cache.block, &self.device).map_err(device)
     }
 
@@ -173,8 +175,8 @@ impl Backend for Candle {
         Ok(())
     }
 
-    fn read(&self, buffer: &Buffer, len: usize) -> Result<Vec<f32>, Error> {
-        let rows = buffer.values.narrow(0, 0, len / buffer.width);
+    fn read(&self, buffer: &Buffer, values: Range<usize>) -> Result<Vec<f32>, Error> {
+        let rows = buffer.values.narrow(0, values.start / buffer.width, values.len() / buffer.width);
         rows.and_then(|rows| rows.flatten_all()?.to_vec1()).map_err(device)
     }
 

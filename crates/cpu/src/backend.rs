@@ -1,6 +1,7 @@
 //! The ops, phase by phase.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
 use plimsoll_model::{Decoder, Mixer};
@@ -342,8 +343,8 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn read(&self, buffer: &Vec<f32>, len: usize) -> Result<Vec<f32>, Error> {
-        Ok(buffer[..len].to_vec())
+    fn read(&self, buffer: &Vec<f32>, values: Range<usize>) -> Result<Vec<f32>, Error> {
+        Ok(buffer[values].to_vec())
     }
 
     fn write(&self, values: &[f32], buffer: &mut Vec<f32>) -> Result<(), Error> {

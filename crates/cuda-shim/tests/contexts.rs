@@ -40,7 +40,8 @@ fn logits(runner: &mut dyn Step, vocab: usize) -> Vec<f32> {
     for (start, end) in [(0, LEN - 8), (LEN - 8, LEN - 1), (LEN - 1, LEN)] {
         let sequences = vec![Sequence { start, len: end - start, block_table: block_table.clone() }];
         let outputs = if start == 0 { vec![] } else { (0..(end - start) as u32).collect() };
-        found.extend(runner.step(&Plan { tokens: tokens[start..end].to_vec(), sequences, outputs }).unwrap());
+        let plan = Plan { tokens: tokens[start..end].to_vec(), sequences, outputs, ..Plan::default() };
+        found.extend(runner.logits(&plan).unwrap());
     }
     found
 }

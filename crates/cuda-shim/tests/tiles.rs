@@ -42,6 +42,7 @@ fn results(model: &Model<Cuda<Shim>>, x: &[f32], h: &[f32], count: usize) -> [Ve
         tokens: vec![0; count],
         sequences: vec![Sequence { start: 0, len: count, block_table: (0..count.div_ceil(16) as u32).collect() }],
         outputs: (0..count as u32).collect(),
+        draws: vec![],
     };
     model.upload(&plan, &cache, &mut batch).unwrap();
     let filled = |rows: &[f32], width: usize| {
@@ -50,7 +51,7 @@ fn results(model: &Model<Cuda<Shim>>, x: &[f32], h: &[f32], count: usize) -> [Ve
         buffer
     };
     let bits = |buffer: &_, width: usize| -> Vec<u32> {
-        let values = model.read(buffer, count).unwrap();
+        let values = model.read(buffer, 0..count).unwrap();
         assert_eq!(values.len(), count * width);
         values.iter().map(|value| value.to_bits()).collect()
     };

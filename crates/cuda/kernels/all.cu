@@ -4,4 +4,5 @@
 #include "round.cu"
 #include "rows.cu"
 #include "tile.cu"
+#include "top.cu"
 #include "widen.cu"

@@ -1,8 +1,9 @@
 //! The ops, launch by launch.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource};
+use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
 use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Pairing, Span};
 
 use crate::NAME;
@@ -284,6 +285,14 @@ impl<D: Driver> Backend for Cuda<D> {
         self.products(&[head], input, output)
     }
 
+    fn find_top(&self, _: &Weights<D>, batch: &Batch<D>, logits: &Buffer<D>) -> Result<(), Error> {
+        batch.found.find(&self.device, batch, logits)
+    }
+
+    fn top(&self, batch: &Batch<D>) -> Result<Option<Vec<Top>>, Error> {
+        batch.found.read(&self.device, batch.wanted).map(Some)
+    }
+
     fn copy_blocks(&self, cache: &mut Cache<D>, pairs: &[(u32, u32)]) -> Result<(), Error> {
         for some in pairs.chunks(COPIED) {
             let mut pairs = [[0; 2]; COPIED];
@@ -297,9 +306,9 @@ impl<D: Driver> Backend for Cuda<D> {
         Ok(())
     }
 
-    fn read(&self, buffer: &Buffer<D>, len: usize) -> Result<Vec<f32>, Error> {
-        let mut values = vec![0.0; len];
-        self.device.read(buffer, &mut values)?;
+    fn read(&self, buffer: &Buffer<D>, range: Range<usize>) -> Result<Vec<f32>, Error> {
+        let mut values = vec![0.0; range.len()];
+        self.device.read(buffer, range.start, &mut values)?;
         Ok(values)
     }
 

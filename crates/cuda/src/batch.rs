@@ -11,6 +11,7 @@ use crate::driver::Driver;
 use crate::fast::Fast;
 use crate::params::SPLIT;
 use crate::tile::rounded_bytes;
+use crate::top::Found;
 
 /// Rows of a step that is repeated, and tokens of each of its sequences, at most: beyond them launches are not what costs time.
 const REPEATED: usize = 256;
@@ -35,6 +36,8 @@ pub struct Batch<D: Driver> {
     size: Option<Size>,
     pub(crate) rows: usize,
     pub(crate) output_rows: usize,
+    /// How many of these the plan has.
+    pub(crate) wanted: usize,
     /// The largest number of positions that a token sees.
     pub(crate) longest: usize,
     /// Token ids, their positions, cache slots, and where the block table of each begins, `[T]` each.
@@ -46,6 +49,9 @@ pub struct Batch<D: Driver> {
     pub(crate) blocks: u64,
     /// Rows whose logits are wanted, `[R]`.
     pub(crate) outputs: u64,
+    /// How tokens behind them are drawn: temperature, and the first id that is not, `[R]`.
+    pub(crate) draws: u64,
+    pub(crate) found: Found<D>,
     /// Cosine and sine, `[T, dim / 2]`, of each of the model's rotary embeddings.
     pub(crate) rotations: Vec<u64>,
 }
@@ -103,7 +109,7 @@ fn kv_heads(decoder: &Decoder) -> usize {
 fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: CacheShape) -> usize {
     let rotations: usize = ropes.iter().map(|(rope, _)| rows * rope.dim + 1).sum();
     let tables = rows * decoder.context.div_ceil(cache.block);
-    4 * (rows + 1) + (outputs + 1) + rotations + (tables + 1)
+    4 * (rows + 1) + (outputs + 1) + (2 * outputs + 1) + rotations + (tables + 1)
 }
 
 impl<D: Driver> Batch<D> {
@@ -129,6 +135,7 @@ impl<D: Driver> Batch<D> {
             size: None,
             rows: 0,
             output_rows: 0,
+            wanted: 0,
             longest: 0,
             tokens: 0,
             positions: 0,
@@ -136,6 +143,8 @@ impl<D: Driver> Batch<D> {
             tables: 0,
             blocks: 0,
             outputs: 0,
+            draws: 0,
+            found: Found::new(device, decoder.vocab, outputs)?,
             rotations: vec![],
         })
     }
@@ -151,6 +160,7 @@ impl<D: Driver> Batch<D> {
         self.size = Size::of(plan);
         self.rows = self.size.map_or(plan.tokens.len(), |size| size.rows);
         self.output_rows = self.size.map_or(plan.outputs.len(), |size| size.rows);
+        self.wanted = plan.outputs.len();
         let (mut positions, mut slots, mut tables, mut blocks) = (vec![], vec![], vec![], vec![]);
         for sequence in &plan.sequences {
             for position in sequence.start..sequence.end() {
@@ -162,6 +172,10 @@ impl<D: Driver> Batch<D> {
         }
         self.longest = positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0);
         positions.resize(self.rows, 0);
+
+        let draw = |output| plan.draws.get(output).copied().unwrap_or_default();
+        let draws = (0..plan.outputs.len()).map(draw).flat_map(|draw| [draw.temperature.to_bits(), draw.vocab]);
+        let draws: Vec<u32> = draws.collect();
 
         let (words, base) = (&mut self.words, self.metadata.address);
         words.clear();
@@ -178,6 +192,7 @@ impl<D: Driver> Batch<D> {
         self.slots = part(&slots, self.rows, NONE);
         self.tables = part(&tables, self.rows, 0);
         self.outputs = part(&plan.outputs, self.output_rows, 0);
+        self.draws = part(&draws, 2 * self.output_rows, 0);
         let rotation = |(_, table): &(Rope, RopeTable)| -> Vec<u32> {
             let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
             pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()

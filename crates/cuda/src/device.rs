@@ -95,9 +95,11 @@ impl<D: Driver> Device<D> {
         self.driver.write(&buffer.piece, buffer.offset, bytemuck::cast_slice(values))
     }
 
-    pub(crate) fn read(&self, buffer: &Buffer<D>, values: &mut [f32]) -> Result<(), Error> {
-        assert!(size_of_val(values) <= buffer.bytes, "more than the buffer has");
-        self.driver.read(&buffer.piece, buffer.offset, bytemuck::cast_slice_mut(values))
+    /// Values behind the first ones.
+    pub(crate) fn read<T: Pod>(&self, buffer: &Buffer<D>, first: usize, values: &mut [T]) -> Result<(), Error> {
+        let offset = first * size_of::<T>();
+        assert!(offset + size_of_val(values) <= buffer.bytes, "more than the buffer has");
+        self.driver.read(&buffer.piece, buffer.offset + offset, bytemuck::cast_slice_mut(values))
     }
 
     /// Starts a kernel on a grid of blocks with so many bytes of shared memory.

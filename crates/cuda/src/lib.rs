@@ -18,6 +18,7 @@ mod product;
 #[cfg(test)]
 mod table;
 mod tile;
+mod top;
 mod weights;
 
 pub use backend::Cuda;

@@ -109,6 +109,15 @@ params!("finish" Finish {
     from_stride: u32,
     stride: u32,
 });
+params!("top" Top {
+    logits: u64,
+    draws: u64,
+    parts: u64,
+    tickets: u64,
+    found: u64,
+    vocab: u32,
+    padding: u32,
+});
 params!("copy_blocks" CopyBlocks { cache: Cache, pairs: [[u32; 2]; COPIED], count: u32, block: u32 });
 
 /// A product of up to so many columns.
@@ -150,4 +159,5 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<WidenMatrix>(),
     kernel::<WidenRows>(),
     kernel::<Finish>(),
+    kernel::<Top>(),
 ];

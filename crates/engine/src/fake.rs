@@ -1,12 +1,14 @@
 //! A model whose logits depend on every cache slot of a sequence: wrong block tables, sharing or copies show in what it
 //! says.
 
-use plimsoll_backend::Plan;
+use std::ops::Range;
+
+use plimsoll_backend::{Plan, naive};
 
 use crate::{
     Error,
     options::{KvCache, Options},
-    step::Step,
+    step::{Logits, Step},
 };
 
 /// What a slot of a block nobody wrote to holds.
@@ -23,6 +25,12 @@ pub(crate) struct Fake {
     pub(crate) rows: Vec<usize>,
     /// Blocks copied so far.
     pub(crate) copies: usize,
+    /// How many of the largest logits it finds itself; none to return them all.
+    pub(crate) top: Option<usize>,
+    /// Of the latest step.
+    logits: Vec<f32>,
+    /// Rows of logits read so far.
+    pub(crate) read: usize,
     /// What the next step shall do instead of its work.
     pub(crate) mishap: Option<Mishap>,
 }
@@ -44,6 +52,9 @@ impl Fake {
             steps: Vec::new(),
             rows: Vec::new(),
             copies: 0,
+            top: None,
+            logits: Vec::new(),
+            read: 0,
             mishap: None,
         }
     }
@@ -78,7 +89,7 @@ impl Step for Fake {
         self.vocab
     }
 
-    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+    fn step(&mut self, plan: &Plan) -> Result<Logits, Error> {
         self.steps.push(plan.tokens.len());
         self.rows.push(plan.outputs.len());
         let mut logits = Vec::new();
@@ -105,7 +116,17 @@ impl Step for Fake {
             Some(Mishap::Nan) => logits[0] = f32::NAN,
             Some(Mishap::Short) => drop(logits.pop()),
         }
-        Ok(logits)
+        let Some(count) = self.top else { return Ok(Logits::Whole(logits)) };
+        let draw = |row| plan.draws.get(row).copied().unwrap_or_default();
+        let rows = logits.chunks(self.vocab).enumerate();
+        let top = rows.map(|(row, logits)| naive::top(logits, draw(row), count)).collect();
+        self.logits = logits;
+        Ok(Logits::Top(top))
+    }
+
+    fn rows(&mut self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
+        self.read += rows.len();
+        Ok(self.logits[rows.start * self.vocab..rows.end * self.vocab].to_vec())
     }
 
     fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {
@@ -136,13 +157,17 @@ impl Step for Script {
         Fake::VOCAB
     }
 
-    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+    fn step(&mut self, plan: &Plan) -> Result<Logits, Error> {
         let positions: Vec<usize> = plan.sequences.iter().flat_map(|part| part.start..part.start + part.len).collect();
         let row = |&output: &u32| {
             let said = self.0.get(positions[output as usize] + 1).map_or(0, |&id| id as usize);
             (0..Fake::VOCAB).map(move |id| if id == said { 5.0 } else { 0.0 })
         };
-        Ok(plan.outputs.iter().flat_map(row).collect())
+        Ok(Logits::Whole(plan.outputs.iter().flat_map(row).collect()))
+    }
+
+    fn rows(&mut self, _: Range<usize>) -> Result<Vec<f32>, Error> {
+        unreachable!("its steps return whole rows")
     }
 
     fn copy_blocks(&mut self, _: &[(u32, u32)]) -> Result<(), Error> {

@@ -84,5 +84,6 @@ pub(crate) fn forward<B: Backend>(
             }
         }
     }
-    model.logits(batch, x, logits)
+    model.logits(batch, x, logits)?;
+    model.find_top(batch, logits)
 }

@@ -73,6 +73,6 @@ pub use request::{Chat, Prompt, Request, Sampling};
 pub use runner::Runner;
 pub use score::{Scores, score};
 pub use speculation::{MAX_DRAFT, MAX_NGRAM, Speculation};
-pub use step::Step;
+pub use step::{Logits, Step};
 pub use text::Text;
 pub use validate::{MAX_LOGPROBS, MAX_STOPS};

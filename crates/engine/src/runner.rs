@@ -1,9 +1,11 @@
 //! A model on a backend with its cache: what the scheduler drives.
 
+use std::ops::Range;
+
 use plimsoll_backend::{Backend, Batch, Cache, CacheShape, Model, Plan};
 
 use crate::forward::{Scratch, forward};
-use crate::{Error, KvCache, Step};
+use crate::{Error, KvCache, Logits, Step};
 
 /// Runs steps of one model; owned by one engine thread.
 pub struct Runner<B: Backend> {
@@ -32,11 +34,18 @@ impl<B: Backend> Step for Runner<B> {
         self.model.decoder().vocab
     }
 
-    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+    fn step(&mut self, plan: &Plan) -> Result<Logits, Error> {
         let Self { model, cache, batch, scratch } = self;
         model.upload(plan, cache, batch)?;
         model.step(batch, || forward(model, batch, cache, scratch))?;
-        Ok(model.read(&scratch.logits, plan.outputs.len())?)
+        match model.top(batch)? {
+            Some(top) => Ok(Logits::Top(top)),
+            None => Ok(Logits::Whole(self.rows(0..plan.outputs.len())?)),
+        }
+    }
+
+    fn rows(&mut self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
+        Ok(self.model.read(&self.scratch.logits, rows)?)
     }
 
     fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {

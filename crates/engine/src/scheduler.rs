@@ -27,8 +27,10 @@ use crate::{
     step::Step,
 };
 
+mod rows;
 mod running;
 
+use rows::Rows;
 use running::Running;
 
 /// Where a sequence's progress is told. Dropping it unfinished means that the engine went away.
@@ -106,12 +108,8 @@ impl<K: Sink> Scheduler<K> {
         if plan.sequences.is_empty() {
             return;
         }
-        let result = model.step(&plan).and_then(|logits| {
-            let expected = plan.outputs.len() * model.vocab();
-            if logits.len() == expected { Ok(logits) } else { Err(Error::StepShape { found: logits.len(), expected }) }
-        });
-        match result {
-            Ok(logits) => self.advance(&plan, &indices, &mut logits.chunks_exact(model.vocab())),
+        match Rows::of(model, &plan) {
+            Ok(mut rows) => self.advance(&plan, &indices, &mut rows),
             Err(error) => self.fail(&indices, error),
         }
         self.retire();
@@ -171,6 +169,7 @@ impl<K: Sink> Scheduler<K> {
                 let last = plan.tokens.len() as u32 - 1;
                 plan.tokens.extend_from_slice(draft);
                 plan.outputs.extend(last..plan.tokens.len() as u32);
+                plan.draws.resize(plan.outputs.len(), sequence.draws());
             }
             let block_table = self.blocks.covering(&sequence.lease, end + draft.len()).to_vec();
             plan.sequences.push(Part { start, len: len + draft.len(), block_table });
@@ -181,7 +180,8 @@ impl<K: Sink> Scheduler<K> {
 
     /// Records what was computed and chooses tokens for every sequence that has come to its end; `rows` are the logits
     /// of these and of their guesses, in the order of the plan.
-    fn advance<'l>(&mut self, plan: &Plan, indices: &[usize], rows: &mut impl Iterator<Item = &'l [f32]>) {
+    fn advance(&mut self, plan: &Plan, indices: &[usize], rows: &mut Rows<'_, impl Step>) {
+        let mut row = 0;
         for (part, &index) in plan.sequences.iter().zip(indices) {
             let sequence = &mut self.running[index];
             sequence.computed += part.len - sequence.draft().len();
@@ -189,7 +189,7 @@ impl<K: Sink> Scheduler<K> {
                 sequence.sink.prefill(sequence.computed, sequence.prompt, sequence.lease.cached);
             }
             if sequence.pending() == 0 {
-                sequence.choose(rows);
+                row += sequence.choose(rows, row);
             }
             self.blocks.register(&mut sequence.lease, &sequence.tokens[..sequence.computed]);
         }

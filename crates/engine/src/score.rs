@@ -57,8 +57,9 @@ pub fn score(step: &mut dyn Step, kv: KvCache, ids: &[u32], chunk: usize, top: u
             tokens: tokens.to_vec(),
             sequences: vec![Sequence { start, len: tokens.len(), block_table: (0..blocks as u32).collect() }],
             outputs: (0..tokens.len() as u32).collect(),
+            ..Plan::default()
         };
-        let logits = step.step(&plan)?;
+        let logits = step.logits(&plan)?;
         for (t, row) in logits.chunks_exact(step.vocab()).enumerate() {
             if let Some((token, value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
                 return Err(Error::NotFinite { position: start + t + 1, token, value: *value });

@@ -50,7 +50,7 @@ fn logits(runner: &mut dyn Step, tokens: &[u32], start: usize, chunk: usize, blo
         let len = chunk.min(tokens.len() - start);
         let sequences = vec![part(start, len, blocks.iter().copied())];
         let tokens = tokens[start..start + len].to_vec();
-        runner.step(&Plan { tokens, sequences, outputs: (0..len as u32).collect() }).unwrap()
+        runner.logits(&Plan { tokens, sequences, outputs: (0..len as u32).collect(), ..Plan::default() }).unwrap()
     };
     (start..tokens.len()).step_by(chunk).flat_map(step).collect()
 }
@@ -86,7 +86,7 @@ fn check(name: &str, decoder: &Decoder, source: &dyn TensorSource) {
             let sequences = vec![part(0, 33, 90..), part(start, len, own.iter().copied()), part(0, 1, 100..)];
             let tokens = [&others[..33], &tokens[start..], &others[33..]].concat();
             let outputs = (33..33 + len as u32).collect();
-            let found = runner.step(&Plan { tokens, sequences, outputs }).unwrap();
+            let found = runner.logits(&Plan { tokens, sequences, outputs, ..Plan::default() }).unwrap();
             assert_same(&format!("{name}, {threads} threads, neighbours"), &found, &expected[start * vocab..]);
         }
     }

@@ -5,8 +5,8 @@
 mod cases;
 mod weights;
 
-use crate::naive::Naive;
-use crate::{Backend, CacheShape, Half, Model, Plan, Projection, Sequence};
+use crate::naive::{self, Naive};
+use crate::{Backend, CacheShape, Draw, Half, Model, Plan, Projection, Sequence, Top};
 
 pub use cases::{Case, cases};
 pub use weights::{RandomWeights, Rng};
@@ -64,10 +64,11 @@ impl<B: Backend> Bench<B> {
                 model.mlp_inputs(layer, batch, x, h)?;
                 model.project_add(Projection { layer, half: Half::Mlp }, batch, h, x)?;
             }
-            model.logits(batch, x, out)
+            model.logits(batch, x, out)?;
+            model.find_top(batch, out)
         };
         model.step(batch, record).expect("step");
-        model.read(out, plan.outputs.len()).expect("read")
+        model.read(out, 0..plan.outputs.len()).expect("read")
     }
 }
 
@@ -84,8 +85,8 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
             ($out:ident, $rows:expr, $run:ident($($arg:tt)*)) => {{
                 op!(@call ours, $run($($arg)*));
                 op!(@call naive, $run($($arg)*));
-                let found = ours.model.read(&ours.$out, $rows).expect("read");
-                let expected = naive.model.read(&naive.$out, $rows).expect("read");
+                let found = ours.model.read(&ours.$out, 0..$rows).expect("read");
+                let expected = naive.model.read(&naive.$out, 0..$rows).expect("read");
                 close(case.name, stringify!($run), &found, &expected, tolerance.op);
                 ours.model.write(&expected, &mut ours.$out).expect("write");
             }};
@@ -115,6 +116,32 @@ pub fn check_ops<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) {
             op!(x, rows, project_add(Projection { layer, half: Half::Mlp }, h));
         }
         op!(out, plan.outputs.len(), logits());
+        check_top(&ours, case, &plan);
+    }
+}
+
+/// Whatever the backend finds in its logits is there.
+fn check_top<B: Backend>(bench: &Bench<B>, case: &Case, plan: &Plan) {
+    bench.model.find_top(&bench.batch, &bench.out).expect("find_top");
+    let Some(found) = bench.model.top(&bench.batch).expect("top") else { return };
+    let logits = bench.model.read(&bench.out, 0..plan.outputs.len()).expect("read");
+    assert_eq!(found.len(), plan.outputs.len(), "{}: rows", case.name);
+    for ((found, row), draw) in found.iter().zip(logits.chunks_exact(case.decoder.vocab)).zip(&plan.draws) {
+        same_top(case.name, found, &naive::top(row, *draw, found.tokens.len()));
+    }
+}
+
+/// Fails unless two findings are the same, but for what sums may differ by.
+pub fn same_top(what: &str, found: &Top, expected: &Top) {
+    let near = |a: f64, b: f64| (a - b).abs() <= Top::ERROR * b;
+    let bits = |tokens: &[(u32, f32)]| tokens.iter().map(|(id, logit)| (*id, logit.to_bits())).collect::<Vec<_>>();
+    let value = |top: &Top| top.not_finite.map(|(id, logit)| (id, logit.to_bits()));
+    assert_eq!(value(found), value(expected), "{what}: not finite");
+    if found.not_finite.is_none() {
+        assert_eq!(bits(&found.tokens), bits(&expected.tokens), "{what}: tokens");
+        assert_eq!(found.others, expected.others, "{what}: others");
+        assert!(near(found.sum, expected.sum), "{what}: sum {} for {}", found.sum, expected.sum);
+        assert!(near(found.weight, expected.weight), "{what}: weight {} for {}", found.weight, expected.weight);
     }
 }
 
@@ -134,6 +161,7 @@ pub fn check_batches<B: Backend>(backend: B, case: &Case, tolerance: Tolerance) 
         tokens: tokens[start..start + len].to_vec(),
         sequences: vec![Sequence { start, len, block_table: block_table.to_vec() }],
         outputs: (0..len as u32).collect(),
+        draws: vec![],
     };
     let table = [3, 0, 9, 4, 12, 7, 1, 20, 15];
     let alone = bench.logits(&step(0, LEN, &table));
@@ -181,6 +209,7 @@ fn ragged_steps(vocab: usize) -> Vec<Plan> {
         for ((len, start), table) in lens.into_iter().zip(&mut starts).zip(tables) {
             plan.tokens.extend((0..len).map(|_| rng.below(vocab) as u32));
             plan.outputs.push(plan.tokens.len() as u32 - 1);
+            plan.draws.push(Draw { temperature: 0.7, vocab: vocab as u32 - 3 });
             plan.sequences.push(Sequence { start: *start, len, block_table: table.to_vec() });
             *start += len;
         }

@@ -124,7 +124,7 @@ impl Case {
         let (decoder, gqa, (q_width, kv_width)) = (self.decoder(), self.gqa(), self.widths());
         let sequences: Vec<_> = sequences.iter().map(|(_, s)| s.clone()).collect();
         let tokens = sequences.iter().map(|s| s.len).sum();
-        let plan = Plan { tokens: vec![0; tokens], sequences, outputs: vec![] };
+        let plan = Plan { tokens: vec![0; tokens], sequences, ..Plan::default() };
         let batch = Batch::new(&plan, self.shape(), &Ropes::new(&decoder));
         let qkv = Qkv { values, stride: q_width + 2 * kv_width, starts: [0, q_width, q_width + kv_width] };
         let append = Append { gqa: &gqa, batch: &batch, q_norm: None, k_norm: None, rotation: None, qkv };

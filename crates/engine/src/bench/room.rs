@@ -64,6 +64,7 @@ impl Room {
                 tokens: (0..work.sequences).flat_map(ids).collect(),
                 sequences: (0..work.sequences).map(sequence).collect(),
                 outputs: (1..=if wanted { work.sequences } else { 0 }).map(|i| (i * len - 1) as u32).collect(),
+                ..Plan::default()
             }
         };
         starts.map(plan).collect()

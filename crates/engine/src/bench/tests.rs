@@ -46,7 +46,7 @@ fn the_cache_is_filled_to_the_depth_for_every_sequence() {
     bench.fill().unwrap();
     let prompt = (0..33).map(|position| token(0, position, Fake::VOCAB));
     let plan = &bench.room.plans(&work, Fake::VOCAB)[0];
-    let logits = bench.step.step(plan).unwrap();
+    let logits = bench.step.logits(plan).unwrap();
     assert_eq!(logits.len(), 3 * Fake::VOCAB);
     for (row, id) in logits.chunks_exact(Fake::VOCAB).zip(&plan.tokens) {
         let history: Vec<u32> = prompt.clone().chain([*id]).collect();

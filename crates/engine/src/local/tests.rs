@@ -1,6 +1,7 @@
 //! Requests from start to finish, through the thread.
 
 use std::{
+    ops::Range,
     pin::pin,
     sync::{
         Mutex, Weak,
@@ -18,7 +19,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    Event, FinishReason, Finished, Token, Usage,
+    Event, FinishReason, Finished, Logits, Token, Usage,
     fake::{Fake, Script, cache, options},
 };
 
@@ -301,9 +302,13 @@ impl Step for Gate {
         self.model.vocab()
     }
 
-    fn step(&mut self, plan: &Plan) -> Result<Vec<f32>, Error> {
+    fn step(&mut self, plan: &Plan) -> Result<Logits, Error> {
         self.permits.lock().unwrap().recv().expect("the model breaks");
         self.model.step(plan)
+    }
+
+    fn rows(&mut self, rows: Range<usize>) -> Result<Vec<f32>, Error> {
+        self.model.rows(rows)
     }
 
     fn copy_blocks(&mut self, pairs: &[(u32, u32)]) -> Result<(), Error> {

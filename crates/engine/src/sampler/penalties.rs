@@ -38,16 +38,32 @@ impl Penalties {
         }
     }
 
+    /// Whether no logit becomes larger.
+    pub(super) fn lower(&self) -> bool {
+        self.repetition >= 1.0 && self.presence >= 0.0 && self.frequency >= 0.0
+    }
+
+    /// How many tokens it applies to, at most.
+    pub(super) fn len(&self) -> usize {
+        self.prompt.len() + self.completion.len()
+    }
+
+    /// Tokens that were there before, each once.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = u32> + '_ {
+        let unsaid = self.prompt.iter().filter(|token| !self.completion.contains_key(token));
+        unsaid.chain(self.completion.keys()).copied()
+    }
+
     /// Repetition divides a positive logit and multiplies a negative one (CTRL, arXiv 1909.05858); presence and
     /// frequency are subtracted, the latter per occurrence (OpenAI).
-    pub(super) fn apply(&self, logits: &mut [f32]) {
-        let unsaid = self.prompt.iter().filter(|token| !self.completion.contains_key(token)).map(|&token| (token, 0));
-        for (token, count) in unsaid.chain(self.completion.iter().map(|(&token, &count)| (token, count))) {
-            let Some(logit) = logits.get_mut(token as usize) else { continue };
-            let scaled = if *logit > 0.0 { *logit / self.repetition } else { *logit * self.repetition };
-            let count = count as f32;
-            let subtracted = self.presence * count.min(1.0) + self.frequency * count;
-            *logit = (scaled.clamp(f32::MIN, f32::MAX) - subtracted).clamp(f32::MIN, f32::MAX);
-        }
+    pub(super) fn apply(&self, token: u32, logit: f32) -> f32 {
+        let count = match self.completion.get(&token) {
+            Some(count) => *count as f32,
+            None if self.prompt.contains(&token) => 0.0,
+            None => return logit,
+        };
+        let scaled = if logit > 0.0 { logit / self.repetition } else { logit * self.repetition };
+        let subtracted = self.presence * count.min(1.0) + self.frequency * count;
+        (scaled.clamp(f32::MIN, f32::MAX) - subtracted).clamp(f32::MIN, f32::MAX)
     }
 }

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod listed;
+
 fn sampler(sampling: &Sampling) -> Sampler {
     Sampler::new(sampling, &[], usize::MAX, None)
 }
@@ -79,8 +81,7 @@ fn penalties_change_logits_of_what_was_said() {
         for token in [1, 2, 2] {
             penalties.count(token);
         }
-        let mut logits = [2.0, -2.0, 2.0, 2.0];
-        penalties.apply(&mut logits);
+        let logits = [(0, 2.0), (1, -2.0), (2, 2.0), (3, 2.0)].map(|(token, logit)| penalties.apply(token, logit));
         assert_eq!(logits, expected, "{what}");
     }
 }

@@ -1,7 +1,9 @@
 //! One request in the batch.
 
-use super::{Job, Sink};
-use crate::{blocks::Lease, draft::Drafter, sampler::Sampler};
+use plimsoll_backend::Draw;
+
+use super::{Job, Rows, Sink};
+use crate::{blocks::Lease, draft::Drafter, sampler::Sampler, step::Step};
 
 /// A request in the batch.
 pub(super) struct Running<K> {
@@ -56,33 +58,41 @@ impl<K: Sink> Running<K> {
         self.drafter.as_ref().map_or(&[], Drafter::draft)
     }
 
-    /// Chooses a token from the logits after the last one, and from those after each guess as long as they come true.
-    pub(super) fn choose<'l>(&mut self, rows: &mut impl Iterator<Item = &'l [f32]>) {
+    /// How its tokens are drawn.
+    pub(super) fn draws(&self) -> Draw {
+        self.sampler.draws()
+    }
+
+    /// Chooses a token from the logits after the last one, those of `row`, and from those after each guess as long as they
+    /// come true. Returns how many rows there are.
+    pub(super) fn choose(&mut self, rows: &mut Rows<'_, impl Step>, row: usize) -> usize {
         let draft = self.draft().to_vec();
-        let rows: Vec<_> = rows.take(1 + draft.len()).collect();
         self.sink.drafted(draft.len());
-        let mut draft = draft.into_iter();
-        for logits in rows {
-            let choice = match self.sampler.choose(logits, self.tokens.len()) {
-                Ok(choice) => choice,
-                Err(error) => {
-                    self.sink.fail(error);
-                    self.ended = true;
-                    return;
-                }
-            };
-            let id = choice.id;
-            let guessed = draft.next() == Some(id);
-            if guessed {
-                self.sink.accepted();
-            }
-            self.tokens.push(id);
-            let last = self.tokens.len() == self.limit;
-            self.ended = !self.sink.token(choice, last) || last;
-            if self.ended || !guessed {
-                return;
-            }
+        let mut chosen = 0;
+        while self.choose_one(rows, row + chosen, draft.get(chosen)) {
             self.computed += 1;
+            chosen += 1;
         }
+        1 + draft.len()
+    }
+
+    /// Chooses a token from a row; whether it was guessed, and the answer goes on.
+    fn choose_one(&mut self, rows: &mut Rows<'_, impl Step>, row: usize, guess: Option<&u32>) -> bool {
+        let choice = match rows.choose(row, &mut self.sampler, self.tokens.len()) {
+            Ok(choice) => choice,
+            Err(error) => {
+                self.sink.fail(error);
+                self.ended = true;
+                return false;
+            }
+        };
+        let guessed = guess == Some(&choice.id);
+        if guessed {
+            self.sink.accepted();
+        }
+        self.tokens.push(choice.id);
+        let last = self.tokens.len() == self.limit;
+        self.ended = !self.sink.token(choice, last) || last;
+        guessed && !self.ended
     }
 }

@@ -62,7 +62,7 @@ fn sampling(seed: u64) -> Sampling {
         temperature: Some(1.0),
         top_p: Some(0.9),
         repetition_penalty: Some(1.1),
-        logit_bias: vec![(0, 3.0), (1, 3.0), (2, 3.0)],
+        logit_bias: (3..Fake::VOCAB as u32).map(|id| (id, -3.0)).collect(),
         seed: Some(seed),
         ..Sampling::default()
     }
@@ -289,6 +289,22 @@ fn unusable_logits_end_one_sequence() {
     assert_eq!(second.borrow().tokens, alone(&[1, 2, 3], 2, 2));
 }
 
+#[test]
+fn whole_rows_are_read_for_those_who_need_them() {
+    let said = |top: Option<usize>| {
+        let mut rig = Rig::new(options(8, 8, 4), cache(8, 4));
+        rig.model.top = top;
+        let greedy = Sampling::default();
+        let raised = Sampling { logit_bias: vec![(7, 2.0)], ..Sampling::default() };
+        let probes = [&greedy, &raised].map(|sampling| rig.add_as(&[1, 2], 5, sampling, None));
+        rig.run();
+        (probes.map(|probe| probe.borrow().tokens.clone()), rig.model.read)
+    };
+    let (whole, read) = said(None);
+    assert_eq!(read, 0);
+    assert_eq!(said(Some(4)), (whole, 5));
+}
+
 /// A request of the property below: it arrives, and perhaps leaves, at a step.
 #[derive(Clone, Debug)]
 struct Visit {
@@ -316,8 +332,8 @@ fn any_visit() -> impl Strategy<Value = Visit> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever else runs, whatever is shared, evicted, copied, cancelled or guessed, and however the work is cut: a
-    /// request and its seed give the same tokens, every block comes back, and no step exceeds its limits.
+    /// Whatever else runs, whatever is shared, evicted, copied, cancelled or guessed, however the work is cut, and
+    /// whether the model finds the largest logits itself: a request and its seed give the same tokens, every block comes back, and no step exceeds its limits.
     #[test]
     fn tokens_depend_on_the_request_alone(
         visits in prop::collection::vec(any_visit(), 1..12),
@@ -328,12 +344,14 @@ proptest! {
         prefill_chunk in 1usize..12,
         draft_tokens in 0usize..10,
         prefix_cache: bool,
+        top in prop::option::of(1usize..40),
     ) {
         let need = |v: &Visit| positions(v.prompt.len(), v.max_tokens).div_ceil(block_tokens);
         let blocks = visits.iter().map(need).max().unwrap_or(1) + spare;
         let limits = options(sequences + extra, prefill_chunk, sequences);
         let options = Options { prefix_cache, draft_tokens, ..limits };
         let mut rig = Rig::new(options.clone(), cache(blocks, block_tokens));
+        rig.model.top = top;
         let mut probes: Vec<Option<Probe>> = vec![None; visits.len()];
         for now in 0..40 {
             for (seed, (visit, probe)) in visits.iter().zip(&mut probes).enumerate() {

@@ -111,7 +111,7 @@ pub(crate) fn logits(runner: &mut dyn Step, all: &[Expected]) -> Vec<Vec<f32>> {
             done[i] += len;
         }
         plan.outputs = (0..plan.tokens.len() as u32).collect();
-        let rows = runner.step(&plan).unwrap();
+        let rows = runner.logits(&plan).unwrap();
         for (row, owner) in rows.chunks_exact(runner.vocab()).zip(owners) {
             logits[owner].extend(row);
         }
@@ -124,6 +124,7 @@ pub(crate) fn logits(runner: &mut dyn Step, all: &[Expected]) -> Vec<Vec<f32>> {
 pub(crate) fn logits_alone(runner: &mut dyn Step, expected: &Expected) -> Vec<f32> {
     let len = expected.ids.len();
     let sequence = Sequence { start: 0, len, block_table: (20..20 + len.div_ceil(16) as u32).collect() };
-    let plan = Plan { tokens: expected.ids.clone(), sequences: vec![sequence], outputs: (0..len as u32).collect() };
-    runner.step(&plan).unwrap()
+    let (tokens, outputs) = (expected.ids.clone(), (0..len as u32).collect());
+    let plan = Plan { tokens, sequences: vec![sequence], outputs, ..Plan::default() };
+    runner.logits(&plan).unwrap()
 }
