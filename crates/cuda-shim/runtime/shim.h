@@ -75,6 +75,16 @@ T from_lane(Collective operation, uint32_t mask, T value, unsigned lane) {
     return value;
 }
 
+// `prmt`: four bits a byte of the result.
+inline uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
+    uint32_t bytes = 0;
+    for (int i = 0; i < 4; i++) {
+        const uint32_t pick = selector >> 4 * i, byte = uint32_t((uint64_t(b) << 32 | a) >> 8 * (pick & 7)) & 255;
+        bytes |= (pick & 8 ? byte >> 7 ? 255 : 0 : byte) << 8 * i;
+    }
+    return bytes;
+}
+
 struct Entry {
     Entry(const char* name, Kernel kernel, size_t params) { enter(name, kernel, params); }
 };

@@ -56,45 +56,32 @@ struct RoundedPart {
     }
 };
 
-// Rows in shared memory, one behind the other; each as 16-byte planes of the sixteen slots, so that lanes read side by side.
+// Rows in shared memory, one behind the other. Of each step of the sixteen slots there are two planes of codes and one of heads, then
+// eight of floats: lanes read side by side.
 struct Activations {
     unsigned groups;  // of a slot
     bool rounded, floats;
     unsigned columns;
 
-    __device__ unsigned rounded_size() const { return rounded ? groups * SLOTS * 2 : 0; }
-    __device__ unsigned scales_size() const { return rounded ? groups * SLOTS / 2 : 0; }
-    __device__ unsigned floats_size() const { return floats ? groups * SLOTS * 8 : 0; }
-    __device__ unsigned size() const { return rounded_size() + scales_size() + floats_size(); }
+    // Of a row, in sixteen bytes; those of a step are rounded first.
+    static constexpr unsigned HEADS = 2 * SLOTS, ROUNDED = HEADS + SLOTS / 2, FLOATS = 8 * SLOTS;
+
+    __device__ unsigned rounded_size() const { return rounded ? groups * ROUNDED : 0; }
+    __device__ unsigned size() const { return rounded_size() + (floats ? groups * FLOATS : 0); }
+    __device__ uint4* row(unsigned column) const { return shared_memory + column * size(); }
 
     __device__ int* codes(unsigned column, unsigned step, unsigned half, unsigned slot) const {
-        uint4* row = shared_memory + column * size();
-        return reinterpret_cast<int*>(row + (step * 2 + half) * SLOTS + slot);
+        return reinterpret_cast<int*>(row(column) + step * ROUNDED + half * SLOTS + slot);
     }
     // Scale, and the sums of both halves in sixteen bits each.
     __device__ uint2* scale(unsigned column, unsigned step, unsigned slot) const {
-        uint4* row = shared_memory + column * size() + rounded_size();
-        return reinterpret_cast<uint2*>(row) + step * SLOTS + slot;
+        return reinterpret_cast<uint2*>(row(column) + step * ROUNDED + HEADS) + slot;
     }
     __device__ float* plain(unsigned column, unsigned step, unsigned quad, unsigned slot) const {
-        uint4* row = shared_memory + column * size() + rounded_size() + scales_size();
-        return reinterpret_cast<float*>(row + (step * 8 + quad) * SLOTS + slot);
+        return reinterpret_cast<float*>(row(column) + rounded_size() + step * FLOATS + quad * SLOTS + slot);
     }
     // Behind all rows: for the sums of a block, then what else a kernel needs.
-    __device__ float* room() const { return reinterpret_cast<float*>(shared_memory + columns * size()); }
-
-    __device__ Rounded load(unsigned column, unsigned step, unsigned slot) const {
-        Rounded a;
-        for (int half = 0; half < 2; half++) {
-            const uint4 words = *reinterpret_cast<const uint4*>(codes(column, step, half, slot));
-            int* to = a.words + 4 * half;
-            to[0] = words.x, to[1] = words.y, to[2] = words.z, to[3] = words.w;
-        }
-        const uint2 head = *scale(column, step, slot);
-        a.scale = __uint_as_float(head.x);
-        a.sums = int(head.y);
-        return a;
-    }
+    __device__ float* room() const { return reinterpret_cast<float*>(row(columns)); }
 
     // All threads of the block fill a row from `x`, `[width]`; `norm` has the weights of an RMS norm or is none.
     __device__ void fill(unsigned column, const float* x, unsigned width, const float* norm, float eps) const {
@@ -114,5 +101,38 @@ struct Activations {
             codes(column, step, part / 4, slot)[part % 4] = int(own.codes);
             if (part == 0) *scale(column, step, slot) = own.head;
         }
+    }
+};
+
+// A slot's groups of all rows.
+struct Slot {
+    const uint4 *codes, *floats;
+    const uint2* heads;
+    // From one row to the next.
+    unsigned row;
+
+    __device__ Slot(const Activations& a, unsigned slot)
+        : codes(a.row(0) + slot),
+          floats(a.row(0) + a.rounded_size() + slot),
+          heads(reinterpret_cast<const uint2*>(a.row(0) + Activations::HEADS) + slot),
+          row(a.size()) {}
+
+    __device__ void skip(unsigned steps) {
+        codes += steps * Activations::ROUNDED;
+        heads += steps * Activations::ROUNDED * 2;
+        floats += steps * Activations::FLOATS;
+    }
+    // The group behind so many.
+    __device__ Rounded rounded(unsigned column, unsigned step) const {
+        const uint4* at = codes + column * row + step * Activations::ROUNDED;
+        const uint4 low = at[0], high = at[SLOTS];
+        const uint2 head = heads[(column * row + step * Activations::ROUNDED) * 2];
+        return {{int(low.x), int(low.y), int(low.z), int(low.w), int(high.x), int(high.y), int(high.z), int(high.w)},
+                __uint_as_float(head.x),
+                int(head.y)};
+    }
+    // Four of its values as they are.
+    __device__ float4 plain(unsigned column, unsigned step, unsigned quad) const {
+        return reinterpret_cast<const float4*>(floats)[column * row + step * Activations::FLOATS + quad * SLOTS];
     }
 };

@@ -21,7 +21,7 @@ constexpr unsigned ALL = 0xffffffff;
 // Token and cache slot of a row that is only there to fill up.
 constexpr uint32_t NONE = 0xffffffff;
 // Threads of every block: sums over a block are taken in an order that depends on it.
-constexpr unsigned THREADS = 256;
+constexpr unsigned THREADS = 256, WARPS = THREADS / WARP;
 
 // Launches overlap where the GPU can do that: the next one may start as soon as all blocks of this one have.
 __device__ inline void start_next() {
@@ -126,6 +126,31 @@ __device__ inline float block_sum(float value, float* room) {
 // What an RMS norm multiplies with.
 __device__ inline float rms_factor(float squares, unsigned width, float eps) {
     return __fdiv_rn(1.0f, __fsqrt_rn(__fadd_rn(__fdiv_rn(squares, float(width)), eps)));
+}
+
+// Four bytes of the eight of `a` and `b`, each picked by four bits: where the highest is set, copies of the byte's sign.
+__device__ inline uint32_t permute(uint32_t a, uint32_t b, uint32_t selector) {
+    uint32_t bytes;
+#ifdef __CUDACC__
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(a), "r"(b), "r"(selector));
+#else
+    bytes = shim::permute(a, b, selector);
+#endif
+    return bytes;
+}
+
+// Weights, if they are wanted: read once, so they are not kept in the nearest cache.
+__device__ inline void load_once(uint4& bits, uint64_t at, bool wanted) {
+#ifdef __CUDACC__
+    asm volatile(
+        "{ .reg .pred wanted;\n"
+        "setp.ne.u32 wanted, %5, 0;\n"
+        "@wanted ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4]; }"
+        : "+r"(bits.x), "+r"(bits.y), "+r"(bits.z), "+r"(bits.w)
+        : "l"(at), "r"(unsigned(wanted)));
+#else
+    if (wanted) bits = *reinterpret_cast<const uint4*>(at);
+#endif
 }
 
 template <class T>

@@ -34,7 +34,7 @@ __device__ inline unsigned row_groups(unsigned width) { return (width + GROUP - 
 __device__ inline unsigned slot_groups(unsigned width) { return (row_groups(width) + SLOTS - 1) / SLOTS; }
 
 // Whether a product takes activations in eight bits.
-__device__ inline bool rounds(uint32_t format) { return format >= Q8_0; }
+__device__ constexpr bool rounds(uint32_t format) { return format >= Q8_0; }
 
 // Where a group of 32 values is.
 struct Place {
@@ -48,7 +48,9 @@ struct Place {
 
     __device__ unsigned index() const { return step * WARP + lane; }
     __device__ unsigned plane(unsigned plane, unsigned planes) const { return (step * planes + plane) * WARP + lane; }
-    __device__ unsigned block() const { return row * ((groups + 7) / 8) + group / 8; }
+    __device__ unsigned block() const { return row * row_blocks() + min(group, groups - 1) / 8; }
+    __device__ unsigned last_block() const { return (row + 1) * row_blocks() - 1; }
+    __device__ unsigned row_blocks() const { return (groups + 7) / 8; }
 };
 
 // 32 weights: `scale * (code - offset) - minimum`, where either half has its own scale.
@@ -58,7 +60,9 @@ struct Group {
 };
 
 // What is taken off the codes of a format.
-__device__ constexpr int offset(uint32_t format) { return format == Q4_0 ? 8 : format == Q6_K ? 32 : 0; }
+__device__ constexpr int offset(uint32_t format) {
+    return format == Q4_0 ? 8 : format == MXFP4 ? 16 : format == Q6_K ? 32 : 0;
+}
 
 // A sum of integers that begins here is, as bits, a float of 1.5 * 2^23 more, so long as it stays below 2^22.
 constexpr int WHOLE = 0x4b400000;
@@ -81,91 +85,170 @@ struct Rounded {
     }
 };
 
-__device__ inline void nibbles(const Matrix& m, const Place& place, int* words) {
-    uint4 codes = load<uint4>(m.codes, place.index());
-    uint32_t packed[4] = {codes.x, codes.y, codes.z, codes.w};
-    for (int i = 0; i < 4; i++) {
-        words[i] = packed[i] & 0x0f0f0f0f;
-        words[i + 4] = packed[i] >> 4 & 0x0f0f0f0f;
-    }
+// Planes of sixteen bytes a lane that a group's codes take.
+__device__ constexpr unsigned planes(uint32_t format) {
+    return format == F32 ? 8 : format == F16 || format == BF16 ? 4 : format == Q8_0 ? 2 : 1;
 }
 
-// Twice the value of a code of MXFP4.
-__device__ inline int mxfp4(unsigned code) {
-    int magnitude = 0xc8643210 >> 4 * (code & 7) & 15;
-    return code & 8 ? -magnitude : magnitude;
+// A group as it lies in memory, without what it shares with its block of 256 values.
+template <uint32_t FORMAT>
+struct Packed {
+    uint4 codes[planes(FORMAT)];
+    uint2 high;
+    uint32_t scale;
+};
+
+// Where the groups of a lane begin.
+template <uint32_t FORMAT>
+struct Lane {
+    uint64_t codes, high, scales;
+
+    __device__ Lane(const Matrix& m, const Place& first)
+        : codes(m.codes + size_t(first.plane(0, planes(FORMAT))) * sizeof(uint4)),
+          high(m.high + size_t(first.index()) * (FORMAT == Q6_K ? 8 : 4)),
+          scales(m.scales + size_t(first.index()) * (FORMAT == MXFP4 ? 1 : 2)) {}
+
+    __device__ void skip(unsigned steps) {
+        codes += steps * planes(FORMAT) * WARP * sizeof(uint4);
+        high += steps * WARP * (FORMAT == Q6_K ? 8 : 4);
+        scales += steps * WARP * (FORMAT == MXFP4 ? 1 : 2);
+    }
+    // The group behind so many, if it is wanted.
+    __device__ void fetch(Packed<FORMAT>& group, unsigned step, bool wanted) const {
+        UNROLL for (unsigned i = 0; i < planes(FORMAT); i++) {
+            load_once(group.codes[i], codes + (step * planes(FORMAT) + i) * WARP * sizeof(uint4), wanted);
+        }
+        if (!wanted) return;
+        if constexpr (FORMAT == Q5_K) group.high.x = load<uint32_t>(high, step * WARP);
+        if constexpr (FORMAT == Q6_K) group.high = load<uint2>(high, step * WARP);
+        if constexpr (FORMAT == MXFP4) group.scale = load<uint8_t>(scales, step * WARP);
+        if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q6_K) {
+            group.scale = load<uint16_t>(scales, step * WARP);
+        }
+    }
+};
+
+// What the groups of a block share.
+template <uint32_t FORMAT>
+__device__ inline uint4 fetch_block(const Matrix& m, unsigned block) {
+    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) return load<uint4>(m.blocks, block);
+    if constexpr (FORMAT == Q6_K) return make_uint4(load<uint16_t>(m.blocks, block), 0, 0, 0);
+    return make_uint4(0, 0, 0, 0);
 }
+
+// The same in numbers: scales of the block, and a byte a group of factors and minima.
+struct BlockScales {
+    float scale, minimum;
+    uint32_t factors[2], minima[2];
+
+    BlockScales() = default;
+    // Two f16; then eight factors and eight minima of six bits in twelve bytes.
+    __device__ explicit BlockScales(const uint4& header) {
+        scale = from_f16(uint16_t(header.x));
+        minimum = from_f16(uint16_t(header.x >> 16));
+        factors[0] = header.y & 0x3f3f3f3f;
+        minima[0] = header.z & 0x3f3f3f3f;
+        factors[1] = (header.w & 0x0f0f0f0f) | (header.y >> 2 & 0x30303030);
+        minima[1] = (header.w >> 4 & 0x0f0f0f0f) | (header.z >> 2 & 0x30303030);
+    }
+    // A group's byte, below 128: the bytes above it are copies of its sign.
+    __device__ static float of(const uint32_t* bytes, unsigned group) {
+        return float(int(permute(bytes[0], bytes[1], group % 8 * 0x1111 + 0x8880)));
+    }
+};
 
 // Half of two to the power of `exponent - 127`.
 __device__ inline float mxfp4_scale(uint32_t exponent) {
     return __uint_as_float(exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
 }
 
-// Six bits each of factor and minimum, in the twelve bytes behind two f16.
-__device__ inline void k_scales(const uint4& header, unsigned group, int& factor, int& minimum) {
-    unsigned shift = 8 * (group % 4);
-    uint32_t low = header.y >> shift, high = header.z >> shift, rest = header.w >> shift;
-    bool first = group % 8 < 4;
-    factor = first ? low & 63 : (rest & 15) | (low >> 2 & 48);
-    minimum = first ? high & 63 : (rest >> 4 & 15) | (high >> 2 & 48);
-}
-
 // Scales of a group, of which most formats have one, and its minimum, which few have.
 template <uint32_t FORMAT>
-__device__ inline void load_scales(const Matrix& m, const Place& place, float* scales, float& minimum) {
+__device__ inline void unpack_scales(uint32_t bits, const BlockScales& block, unsigned group, float* scales, float& minimum) {
     minimum = 0.0f;
-    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) scales[0] = from_f16(load<uint16_t>(m.scales, place.index()));
-    if constexpr (FORMAT == MXFP4) scales[0] = mxfp4_scale(load<uint8_t>(m.scales, place.index()));
+    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0) scales[0] = from_f16(uint16_t(bits));
+    if constexpr (FORMAT == MXFP4) scales[0] = mxfp4_scale(bits);
     if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) {
-        uint4 header = load<uint4>(m.blocks, place.block());
-        int factor, least;
-        k_scales(header, place.group, factor, least);
-        scales[0] = __fmul_rn(from_f16(uint16_t(header.x)), float(factor));
-        minimum = __fmul_rn(from_f16(uint16_t(header.x >> 16)), float(least));
+        scales[0] = __fmul_rn(block.scale, BlockScales::of(block.factors, group));
+        minimum = __fmul_rn(block.minimum, BlockScales::of(block.minima, group));
     }
     if constexpr (FORMAT == Q6_K) {
-        uint32_t factors = load<uint16_t>(m.scales, place.index());
-        float scale = from_f16(load<uint16_t>(m.blocks, place.block()));
-        scales[0] = __fmul_rn(scale, float(int8_t(factors)));
-        scales[1] = __fmul_rn(scale, float(int8_t(factors >> 8)));
+        scales[0] = __fmul_rn(block.scale, float(int8_t(bits)));
+        scales[1] = __fmul_rn(block.scale, float(int8_t(bits >> 8)));
     } else {
         scales[1] = scales[0];
     }
 }
 
+// The same of a group where it lies.
 template <uint32_t FORMAT>
-__device__ inline Group load_group(const Matrix& m, const Place& place) {
-    Group g{};
-    if constexpr (FORMAT == Q8_0) {
-        for (int half = 0; half < 2; half++) {
-            uint4 codes = load<uint4>(m.codes, place.plane(half, 2));
-            int* words = g.words + 4 * half;
-            words[0] = codes.x, words[1] = codes.y, words[2] = codes.z, words[3] = codes.w;
+__device__ inline void load_scales(const Matrix& m, const Place& place, float* scales, float& minimum) {
+    uint32_t bits = 0;
+    if constexpr (FORMAT == MXFP4) bits = load<uint8_t>(m.scales, place.index());
+    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q6_K) bits = load<uint16_t>(m.scales, place.index());
+    unpack_scales<FORMAT>(bits, BlockScales(fetch_block<FORMAT>(m, place.block())), place.group, scales, minimum);
+}
+
+// Sixteen more than twice the values of eight codes of MXFP4. One permutation finds those above zero and one those below: with its
+// sign a selector finds a zero in the other's.
+__device__ inline void mxfp4_codes(uint32_t codes, int* low, int* high) {
+    uint32_t words[2];
+    for (int half = 0; half < 2; half++) {
+        const uint32_t above = permute(0x13121110, 0x1c181614, codes >> 16 * half);
+        const uint32_t below = permute(0x0d0e0f10, 0x04080a0c, (codes ^ 0x88888888) >> 16 * half);
+        words[half] = above | below;
+    }
+    *low = int(permute(words[0], words[1], 0x6420));
+    *high = int(permute(words[0], words[1], 0x7531));
+}
+
+// What the blocks share that a lane's groups reach one after the other.
+template <uint32_t FORMAT>
+struct Blocks {
+    const Matrix& matrix;
+    unsigned next;
+    const unsigned last;
+    uint4 header;
+    BlockScales scales;
+
+    __device__ Blocks(const Matrix& m, const Place& first)
+        : matrix(m), next(first.block()), last(first.last_block()), header(fetch_block<FORMAT>(m, next)), scales() {}
+
+    // The next one, and asks for the one behind it.
+    __device__ void advance() {
+        scales = BlockScales(header);
+        next = min(next + 1, last);
+        header = fetch_block<FORMAT>(matrix, next);
+    }
+};
+
+template <uint32_t FORMAT>
+__device__ inline Group unpack(const Packed<FORMAT>& packed, const BlockScales& block, unsigned group) {
+    Group g;
+    unpack_scales<FORMAT>(packed.scale, block, group, g.scales, g.minimum);
+    for (unsigned i = 0; i < 4; i++) {
+        const uint4& codes = packed.codes[0];
+        const uint32_t word = i == 0 ? codes.x : i == 1 ? codes.y : i == 2 ? codes.z : codes.w;
+        int &low = g.words[i], &high = g.words[i + 4];
+        if constexpr (FORMAT == Q8_0) {
+            const uint4& rest = packed.codes[1];
+            low = int(word);
+            high = int(i == 0 ? rest.x : i == 1 ? rest.y : i == 2 ? rest.z : rest.w);
+        } else if constexpr (FORMAT == MXFP4) {
+            mxfp4_codes(word, &low, &high);
+        } else {
+            low = int(word & 0x0f0f0f0f);
+            high = int(word >> 4 & 0x0f0f0f0f);
         }
-    } else {
-        nibbles(m, place, g.words);
-    }
-    if constexpr (FORMAT == MXFP4) {
-        for (int i = 0; i < 8; i++) {
-            uint32_t word = 0;
-            for (int shift = 0; shift < 32; shift += 8) {
-                word |= (uint32_t(mxfp4(uint32_t(g.words[i]) >> shift & 15)) & 255) << shift;
-            }
-            g.words[i] = int(word);
+        if constexpr (FORMAT == Q5_K) {
+            low |= int((packed.high.x >> i & 0x01010101) << 4);
+            high |= int(packed.high.x >> i & 0x10101010);
+        }
+        if constexpr (FORMAT == Q6_K) {
+            low |= int((packed.high.x >> 2 * i & 0x03030303) << 4);
+            high |= int((packed.high.y >> 2 * i & 0x03030303) << 4);
         }
     }
-    if constexpr (FORMAT == Q5_K) {
-        uint32_t high = load<uint32_t>(m.high, place.index());
-        for (int i = 0; i < 8; i++) g.words[i] |= int((high >> i & 0x01010101) << 4);
-    }
-    if constexpr (FORMAT == Q6_K) {
-        uint2 high = load<uint2>(m.high, place.index());
-        for (int i = 0; i < 4; i++) {
-            g.words[i] |= int((high.x >> 2 * i & 0x03030303) << 4);
-            g.words[i + 4] |= int((high.y >> 2 * i & 0x03030303) << 4);
-        }
-    }
-    load_scales<FORMAT>(m, place, g.scales, g.minimum);
     return g;
 }
 
@@ -186,11 +269,11 @@ __device__ inline float add_group(const Group& g, const Rounded& a, float sum) {
 
 // 32 weights as they are.
 template <uint32_t FORMAT>
-__device__ inline void load_floats(const Matrix& m, const Place& place, float* values) {
-    constexpr unsigned PLANES = FORMAT == F32 ? 8 : 4, PER = GROUP / PLANES;
-    for (unsigned plane = 0; plane < PLANES; plane++) {
-        uint4 bits = load<uint4>(m.codes, place.plane(plane, PLANES));
-        uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
+__device__ inline void unpack_floats(const Packed<FORMAT>& packed, float* values) {
+    constexpr unsigned PER = GROUP / planes(FORMAT);
+    for (unsigned plane = 0; plane < planes(FORMAT); plane++) {
+        const uint4& bits = packed.codes[plane];
+        const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
         for (unsigned i = 0; i < PER; i++) {
             float& value = values[plane * PER + i];
             if constexpr (FORMAT == F32) value = __uint_as_float(words[i]);
@@ -203,13 +286,15 @@ __device__ inline void load_floats(const Matrix& m, const Place& place, float* v
 // 32 weights of any format as numbers, for rows of an embedding.
 template <uint32_t FORMAT>
 __device__ inline void decode(const Matrix& m, const Place& place, float* values) {
-    if constexpr (FORMAT == F32 || FORMAT == F16 || FORMAT == BF16) {
-        load_floats<FORMAT>(m, place, values);
+    Packed<FORMAT> packed{};
+    Lane<FORMAT>(m, place).fetch(packed, 0, true);
+    if constexpr (!rounds(FORMAT)) {
+        unpack_floats(packed, values);
     } else {
-        Group g = load_group<FORMAT>(m, place);
+        const Group g = unpack<FORMAT>(packed, BlockScales(fetch_block<FORMAT>(m, place.block())), place.group);
         for (int i = 0; i < int(GROUP); i++) {
             int code = g.words[i / 4] >> 8 * (i % 4);
-            code = FORMAT == Q8_0 || FORMAT == MXFP4 ? int8_t(code) : uint8_t(code);
+            code = FORMAT == Q8_0 ? int8_t(code) : uint8_t(code);
             values[i] = __fmaf_rn(g.scales[i / 16], float(code - offset(FORMAT)), -g.minimum);
         }
     }

@@ -1,5 +1,6 @@
-// Products of matrices with few columns: a warp takes a panel of two rows.
+// Products of matrices with few columns: a warp takes panels of two rows, one after the other.
 #include "activations.cuh"
+#include "append.cuh"
 #include "results.cuh"
 
 struct Matvec {
@@ -14,112 +15,177 @@ struct Matvec {
     // f32 `[columns, stride]`.
     uint64_t out;
     uint32_t count, action, width, columns, stride;
+    // Panels of a warp.
+    uint32_t turns;
     float eps, scale, cap;
+    uint32_t padding;
 };
 
-// Rows of a panel, each with all columns.
-template <unsigned COLUMNS>
-struct Product {
-    const Matrix& matrix;
-    const Activations& activations;
-    // For the sums of the warp's lanes, `[row, column, slot]`.
-    float* room;
-    unsigned panel, groups, columns;
-    float sums[COLUMNS];
-    // Of the lane's row and the column of its slot's number.
-    float total;
+// Groups that a lane has asked for ahead of the one it multiplies: 64 KiB or more of the sixteen warps of a multiprocessor.
+__device__ constexpr unsigned ahead_of(uint32_t format) { return format == Q6_K ? 6 : 8 / planes(format); }
 
-    template <uint32_t FORMAT>
-    __device__ void run() {
-        for (unsigned c = 0; c < COLUMNS; c++) sums[c] = 0.0f;
-        const unsigned slot = lane() % SLOTS, row = lane() / SLOTS, steps = activations.groups;
-        const unsigned mine = slot * steps < groups ? min(steps, groups - slot * steps) : 0;
-        for (unsigned step = 0; step < mine; step++) {
-            Place place;
-            place.step = size_t(panel) * steps + step;
-            place.lane = lane();
-            place.row = size_t(panel) * PANEL + row;
-            place.group = slot * steps + step;
-            place.groups = groups;
-            add<FORMAT>(place, step, slot);
+__device__ inline unsigned panels(const Matrix& m) { return (m.rows + PANEL - 1) / PANEL; }
+
+// Products of a block, each of a panel with all columns.
+template <unsigned COLUMNS>
+struct Products {
+    const Matvec& p;
+    const unsigned first, columns, groups, steps;
+    Activations activations;
+    bool ready;
+    // What the warp is at.
+    const Matrix* matrix;
+    unsigned panel;
+    float sums[COLUMNS];
+
+    __device__ explicit Products(const Matvec& p)
+        : p(p),
+          first(blockIdx.y * COLUMNS),
+          columns(min(COLUMNS, p.columns - first)),
+          groups(row_groups(p.width)),
+          steps(slot_groups(p.width)),
+          activations{steps, false, false, COLUMNS},
+          ready(false) {
+        for (unsigned i = 0; i < p.count; i++) {
+            activations.rounded |= rounds(p.matrices[i].format);
+            activations.floats |= !rounds(p.matrices[i].format);
         }
+    }
+
+    // Of the lane's row and the column of its slot's number.
+    __device__ float of(const Matrix& matrix, unsigned panel) {
+        this->matrix = &matrix;
+        this->panel = panel;
+        with_format(matrix.format, *this);
+        const unsigned slot = lane() % SLOTS;
+        unsigned row = lane() / SLOTS;
+        float* room = activations.room() + ROOM + warp() * (PANEL * COLUMNS * SLOTS);
         for (unsigned c = 0; c < COLUMNS; c++) room[(row * COLUMNS + c) * SLOTS + slot] = sums[c];
         __syncwarp();
+        float total = 0.0f;
         if (slot < COLUMNS) {
             const float* all = room + (row * COLUMNS + slot) * SLOTS;
             total = all[0];
             for (unsigned i = 1; i < SLOTS; i++) total = __fadd_rn(total, all[i]);
         }
         __syncwarp();
+        row += panel * PANEL;
+        return matrix.bias && row < matrix.rows ? __fadd_rn(total, load<float>(matrix.bias, row)) : total;
+    }
+
+    // Reads the activations, the first time: weights need not wait for those who compute them.
+    __device__ void prepare() {
+        if (ready) return;
+        ready = true;
+        wait_for_last();
+        for (unsigned c = 0; c < columns; c++) {
+            const unsigned row = p.rows ? load<uint32_t>(p.rows, first + c) : first + c;
+            const float* x = reinterpret_cast<const float*>(p.x) + size_t(row) * p.width;
+            activations.fill(c, x, p.width, reinterpret_cast<const float*>(p.norm), p.eps);
+        }
+        __syncthreads();
+    }
+
+    // The lane's slot of the panel. Groups behind the end of the row are zeros.
+    template <uint32_t FORMAT>
+    __device__ void run() {
+        constexpr unsigned DEPTH = ahead_of(FORMAT);
+        const unsigned slot = lane() % SLOTS;
+        const Place place{panel * steps, lane(), panel * PANEL + lane() / SLOTS, slot * steps, groups};
+        Lane<FORMAT> weights(*matrix, place);
+        Packed<FORMAT> ahead[DEPTH]{};
+        UNROLL for (unsigned i = 0; i < DEPTH; i++) weights.fetch(ahead[i], i, i < steps);
+        Blocks<FORMAT> blocks(*matrix, place);
+        prepare();
+        Slot rows(activations, slot);
+        for (unsigned c = 0; c < COLUMNS; c++) sums[c] = 0.0f;
+        for (unsigned begin = 0; begin < steps; begin += DEPTH) {
+            UNROLL for (unsigned i = 0; i < DEPTH; i++) {
+                const unsigned step = begin + i, group = place.group + step;
+                if (step < steps) {
+                    if (step == 0 || group % 8 == 0) blocks.advance();
+                    add<FORMAT>(ahead[i], blocks.scales, group, rows, i);
+                }
+                weights.fetch(ahead[i], DEPTH + i, step + DEPTH < steps);
+            }
+            weights.skip(DEPTH);
+            rows.skip(DEPTH);
+        }
     }
 
     template <uint32_t FORMAT>
-    __device__ void add(const Place& place, unsigned step, unsigned slot) {
-        if constexpr (FORMAT == F32 || FORMAT == F16 || FORMAT == BF16) {
-            float weights[GROUP];
-            load_floats<FORMAT>(matrix, place, weights);
+    __device__ void add(const Packed<FORMAT>& packed, const BlockScales& block, unsigned group, const Slot& rows, unsigned step) {
+        if constexpr (rounds(FORMAT)) {
+            const Group weights = unpack<FORMAT>(packed, block, group);
             for (unsigned c = 0; c < COLUMNS; c++) {
-                if (c >= columns) break;
-                for (unsigned i = 0; i < GROUP; i++) {
-                    float a = activations.plain(c, step, i / 4, slot)[i % 4];
-                    sums[c] = __fmaf_rn(weights[i], a, sums[c]);
-                }
+                if (COLUMNS > 1 && c >= columns) break;
+                sums[c] = add_group<FORMAT>(weights, rows.rounded(c, step), sums[c]);
             }
         } else {
-            Group group = load_group<FORMAT>(matrix, place);
+            float weights[GROUP];
+            unpack_floats(packed, weights);
             for (unsigned c = 0; c < COLUMNS; c++) {
-                if (c >= columns) break;
-                sums[c] = add_group<FORMAT>(group, activations.load(c, step, slot), sums[c]);
+                if (COLUMNS > 1 && c >= columns) break;
+                UNROLL for (unsigned quad = 0; quad < GROUP / 4; quad++) {
+                    const float4 a = rows.plain(c, step, quad);
+                    sums[c] = __fmaf_rn(weights[4 * quad], a.x, sums[c]);
+                    sums[c] = __fmaf_rn(weights[4 * quad + 1], a.y, sums[c]);
+                    sums[c] = __fmaf_rn(weights[4 * quad + 2], a.z, sums[c]);
+                    sums[c] = __fmaf_rn(weights[4 * quad + 3], a.w, sums[c]);
+                }
             }
         }
     }
 };
 
-__device__ inline unsigned panels(const Matrix& m) { return (m.rows + PANEL - 1) / PANEL; }
-
-template <unsigned COLUMNS>
-__device__ void matvec(const Matvec& p) {
+// What becomes of results: `(matrix, column, row of the matrix, row of all, result, whether it is one)`, of all lanes together.
+template <unsigned COLUMNS, class Result>
+__device__ void matvec(const Matvec& p, Result result) {
     start_next();
-    wait_for_last();
-    Activations activations{slot_groups(p.width), false, false, COLUMNS};
-    for (unsigned i = 0; i < p.count; i++) {
-        activations.rounded |= rounds(p.matrices[i].format);
-        activations.floats |= !rounds(p.matrices[i].format);
+    Products<COLUMNS> products(p);
+    // A gate has the panels of what it gates.
+    const unsigned count = p.action == GATE ? 1 : p.count;
+    for (unsigned turn = 0; turn < p.turns; turn++) {
+        unsigned panel = (blockIdx.x * p.turns + turn) * WARPS + warp(), index = 0, start = 0;
+        while (index < count && panel >= panels(p.matrices[index])) {
+            panel -= panels(p.matrices[index]);
+            start += p.matrices[index++].rows;
+        }
+        if (index == count) break;
+        float value = 0.0f;
+        for (unsigned i = index; i <= (p.action == GATE ? 1 : index); i++) {
+            const float product = products.of(p.matrices[i], panel);
+            value = i == index ? product : __fmul_rn(silu(value), product);
+        }
+        const unsigned row = panel * PANEL + lane() / SLOTS, column = lane() % SLOTS;
+        const bool inside = row < p.matrices[index].rows && column < products.columns;
+        result(index, products.first + column, row, start + row, value, inside);
     }
-    const unsigned first = blockIdx.y * COLUMNS, columns = min(COLUMNS, p.columns - first);
-    for (unsigned c = 0; c < columns; c++) {
-        unsigned row = p.rows ? load<uint32_t>(p.rows, first + c) : first + c;
-        const float* x = reinterpret_cast<const float*>(p.x) + size_t(row) * p.width;
-        activations.fill(c, x, p.width, reinterpret_cast<const float*>(p.norm), p.eps);
-    }
-    __syncthreads();
-
-    // The warp's panel, and where its results begin.
-    unsigned panel = blockIdx.x * (THREADS / WARP) + warp(), index = 0, start = 0;
-    while (index < p.count && panel >= panels(p.matrices[index])) {
-        if (p.action == GATE) return;
-        panel -= panels(p.matrices[index]);
-        start += p.matrices[index++].rows;
-    }
-    if (index == p.count) return;
-    const unsigned groups = row_groups(p.width), row = panel * PANEL + lane() / SLOTS, column = lane() % SLOTS;
-    const Matrix& matrix = p.matrices[index];
-    float* room = activations.room() + ROOM + warp() * (PANEL * COLUMNS * SLOTS);
-    Product<COLUMNS> product{matrix, activations, room, panel, groups, columns, {}, 0.0f};
-    with_format(matrix.format, product);
-    Product<COLUMNS> gated{p.matrices[1], activations, room, panel, groups, columns, {}, 0.0f};
-    if (p.action == GATE) with_format(p.matrices[1].format, gated);
-    if (row >= matrix.rows || column >= columns) return;
-    float value = product.total;
-    if (matrix.bias) value = __fadd_rn(value, load<float>(matrix.bias, row));
-    if (p.action == GATE) {
-        float other = gated.total;
-        if (p.matrices[1].bias) other = __fadd_rn(other, load<float>(p.matrices[1].bias, row));
-        value = __fmul_rn(silu(value), other);
-    }
-    float* to = reinterpret_cast<float*>(p.out) + size_t(first + column) * p.stride + start + row;
-    put(to, value, p.action, p.scale, p.cap);
+    products.prepare();
 }
 
-KERNEL(matvec_1, Matvec) { matvec<1>(p); }
-KERNEL(matvec_4, Matvec) { matvec<4>(p); }
+template <unsigned COLUMNS>
+__device__ void store_products(const Matvec& p) {
+    matvec<COLUMNS>(p, [&](unsigned, unsigned column, unsigned, unsigned row, float value, bool inside) {
+        if (!inside) return;
+        put(reinterpret_cast<float*>(p.out) + size_t(column) * p.stride + row, value, p.action, p.scale, p.cap);
+    });
+}
+
+struct Qkv {
+    Matvec product;
+    Append append;
+};
+
+// Queries, keys and values, which never lie anywhere else than attention reads them.
+template <unsigned COLUMNS>
+__device__ void append_products(const Qkv& p) {
+    matvec<COLUMNS>(p.product, [&](unsigned matrix, unsigned column, unsigned row, unsigned, float value, bool inside) {
+        append_result(p.append, matrix, column, row, value, inside);
+    });
+}
+
+KERNEL_OF(2, matvec_1, Matvec) { store_products<1>(p); }
+KERNEL_OF(2, matvec_4, Matvec) { store_products<4>(p); }
+KERNEL_OF(2, qkv_1, Qkv) { append_products<1>(p); }
+KERNEL_OF(2, qkv_4, Qkv) { append_products<4>(p); }

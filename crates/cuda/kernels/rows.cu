@@ -23,8 +23,9 @@ KERNEL(embed, Embed) {
     }
     for (unsigned group = threadIdx.x; group < row_groups(p.width); group += THREADS) {
         const DecodedGroup decoded(p.matrix, token, group, p.width);
-        for (unsigned i = 0; i < GROUP && group * GROUP + i < p.width; i++) {
-            out[group * GROUP + i] = __fmul_rn(decoded.values[i], p.scale);
+        UNROLL for (unsigned i = 0; i < GROUP; i++) {
+            const unsigned at = group * GROUP + i;
+            if (at < p.width) out[at] = __fmul_rn(decoded.values[i], p.scale);
         }
     }
 }

@@ -164,7 +164,7 @@ struct WarpTile {
 };
 
 // Rows of a block.
-constexpr unsigned WARPS = THREADS / WARP, TILE_ROWS = WARPS * WARP_ROWS;
+constexpr unsigned TILE_ROWS = WARPS * WARP_ROWS;
 
 __device__ inline unsigned row_blocks(const Matrix& m) { return (m.rows + TILE_ROWS - 1) / TILE_ROWS; }
 

@@ -4,16 +4,17 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
-use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Pairing, Span};
+use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Span};
 
 use crate::NAME;
+use crate::append::append_shared;
 use crate::batch::{Batch, filled};
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
 use crate::params::{self, COPIED, GRID, QUERIES, SPLIT, THREADS};
 use crate::product::{Action, Input, Output, shared};
-use crate::weights::{Linear, Norm, Weights};
+use crate::weights::{Linear, Weights};
 
 /// Warps of a block.
 pub(crate) const WARPS: usize = THREADS as usize / 32;
@@ -38,11 +39,6 @@ fn grow<D: Driver>(device: &Device<D>, buffer: &mut Buffer<D>, bytes: usize) -> 
         *buffer = device.zeros(bytes)?;
     }
     Ok(())
-}
-
-/// Bytes of shared memory of a head for each warp.
-fn append_shared(gqa: &Gqa) -> usize {
-    WARPS * gqa.head_dim * 4
 }
 
 /// Bytes of shared memory of queries, their scores, and the largest score and sum of each.
@@ -171,29 +167,7 @@ impl<D: Driver> Backend for Cuda<D> {
         cache: &mut Cache<D>,
         q: &mut Buffer<D>,
     ) -> Result<(), Error> {
-        let weights = &model.layers[layer];
-        let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
-        let heads = gqa.heads + 2 * gqa.kv_heads;
-        let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm), batch };
-        let output = Output::new(&batch.wide, Action::Store, heads * gqa.head_dim);
-        self.products(&weights.qkv.each_ref(), input, output)?;
-        let address = |norm: &Option<Norm<D>>| norm.as_ref().map_or(0, Norm::address);
-        let params = params::Append {
-            cache: cache.layer(layer),
-            qkv: batch.wide.address,
-            q: q.address,
-            q_norm: address(&weights.q_norm),
-            k_norm: address(&weights.k_norm),
-            rotation: model.ropes.of_layer(layer).map_or(0, |rope| batch.rotations[rope]),
-            slots: batch.slots,
-            rows: batch.rows as u32,
-            heads: gqa.heads as u32,
-            rotated: gqa.rope.as_ref().map_or(0, |rope| rope.dim as u32),
-            adjacent: gqa.rope.as_ref().is_some_and(|rope| rope.pairing == Pairing::Adjacent).into(),
-            eps: weights.q_norm.as_ref().map_or(0.0, |norm| norm.eps),
-            padding: 0,
-        };
-        self.device.launch([(batch.rows * heads).div_ceil(WARPS), 1, 1], append_shared(gqa), params)
+        self.append(model, layer, batch, x, cache, q)
     }
 
     fn attend(

@@ -21,7 +21,7 @@ pub enum KvType {
 pub struct Cache<D: Driver> {
     layers: Vec<LayerCache<D>>,
     pub(crate) shape: CacheShape,
-    kv: KvType,
+    pub(crate) kv: KvType,
 }
 
 struct LayerCache<D: Driver> {

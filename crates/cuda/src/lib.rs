@@ -3,6 +3,7 @@
 //! The kernels are in `kernels/`. What launches them asks a [`Driver`], so that the same code runs on a GPU and, in tests, on a
 //! simulation of one.
 
+mod append;
 mod backend;
 mod batch;
 mod cache;

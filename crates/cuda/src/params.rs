@@ -49,9 +49,11 @@ params!(Matvec {
     width: u32,
     columns: u32,
     stride: u32,
+    turns: u32,
     eps: f32,
     scale: f32,
     cap: f32,
+    padding: u32,
 });
 params!("round_rows" RoundRows { x: u64, rows: u64, norm: u64, codes: u64, heads: u64, width: u32, eps: f32 });
 params!("tile" Tile {
@@ -82,6 +84,7 @@ params!("append" Append {
     eps: f32,
     padding: u32,
 });
+params!(Qkv { product: Matvec, append: Append });
 params!("attend" Attend {
     cache: Cache,
     q: u64,
@@ -122,10 +125,10 @@ params!("copy_blocks" CopyBlocks { cache: Cache, pairs: [[u32; 2]; COPIED], coun
 
 /// A product of up to so many columns.
 macro_rules! matvec {
-    ($($kernel:literal $name:ident)*) => {$(
+    ($params:ident $($kernel:literal $name:ident)*) => {$(
         #[repr(transparent)]
         #[derive(Clone, Copy, Debug, Pod, Zeroable)]
-        pub(crate) struct $name(pub(crate) Matvec);
+        pub(crate) struct $name(pub(crate) $params);
 
         impl Params for $name {
             const KERNEL: &'static str = $kernel;
@@ -133,7 +136,8 @@ macro_rules! matvec {
     )*};
 }
 
-matvec!("matvec_1" Matvec1 "matvec_4" Matvec4);
+matvec!(Matvec "matvec_1" Matvec1 "matvec_4" Matvec4);
+matvec!(Qkv "qkv_1" Qkv1 "qkv_4" Qkv4);
 
 /// A kernel, and how many bytes it takes.
 pub(crate) struct Kernel {
@@ -150,6 +154,8 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Embed>(),
     kernel::<Matvec1>(),
     kernel::<Matvec4>(),
+    kernel::<Qkv1>(),
+    kernel::<Qkv4>(),
     kernel::<RoundRows>(),
     kernel::<Tile>(),
     kernel::<AddNormed>(),

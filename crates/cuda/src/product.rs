@@ -6,10 +6,13 @@ use crate::backend::{Cuda, WARPS};
 use crate::batch::Batch;
 use crate::device::Buffer;
 use crate::driver::Driver;
-use crate::fast;
+use crate::fast::{self, Fast};
 use crate::pack::{GROUP, PANEL, SLOTS};
 use crate::params::{self, THREADS};
 use crate::weights::{Linear, Norm};
+
+/// Blocks of a product at most: each reads the activations once, whatever its warps multiply them with.
+const BLOCKS: usize = 1024;
 
 /// What becomes of a product, by its number in the kernels.
 #[derive(Clone, Copy)]
@@ -57,6 +60,36 @@ pub(crate) fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize
     columns * column + 64 + columns * 4 * THREADS as usize
 }
 
+/// Who does a product.
+pub(crate) enum Class<'a, D: Driver> {
+    /// A library.
+    Library(&'a Fast<D>),
+    /// Tensor cores.
+    Tiles,
+    /// All weights are read for every few columns.
+    Few,
+}
+
+impl<'a, D: Driver> Class<'a, D> {
+    pub(crate) fn of(linears: &[&Linear<D>], input: &Input<'a, D>, action: Action) -> Self {
+        match input.batch.fast() {
+            Some(fast) if input.count >= fast::ROWS && !matches!(action, Action::Logits) => Class::Library(fast),
+            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds()) => Class::Tiles,
+            _ => Class::Few,
+        }
+    }
+}
+
+/// A launch for few columns.
+pub(crate) struct Few {
+    pub(crate) params: params::Matvec,
+    pub(crate) grid: [usize; 3],
+    /// Of a block: one or four.
+    pub(crate) columns: usize,
+    /// Bytes of shared memory.
+    pub(crate) shared: usize,
+}
+
 impl<D: Driver> Cuda<D> {
     /// `W norm(x) + b` of matrices that read the same rows.
     pub(crate) fn products(
@@ -65,28 +98,31 @@ impl<D: Driver> Cuda<D> {
         input: Input<'_, D>,
         output: Output<'_, D>,
     ) -> Result<(), Error> {
-        let many = input.count >= fast::ROWS && !matches!(output.action, Action::Logits);
-        match input.batch.fast() {
-            Some(fast) if many => self.fast_products(fast, linears, &input, &output),
-            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds()) => {
-                self.tiles(linears, input, output)
+        match Class::of(linears, &input, output.action) {
+            Class::Library(fast) => self.fast_products(fast, linears, &input, &output),
+            Class::Tiles => self.tiles(linears, input, output),
+            Class::Few => {
+                let Few { params, grid, columns, shared } = self.few(linears, &input, &output);
+                match columns {
+                    1 => self.device.launch(grid, shared, params::Matvec1(params)),
+                    _ => self.device.launch(grid, shared, params::Matvec4(params)),
+                }
             }
-            _ => self.few_columns(linears, input, output),
         }
     }
 
-    /// The same, all weights read for every few columns.
-    fn few_columns(&self, linears: &[&Linear<D>], input: Input<'_, D>, output: Output<'_, D>) -> Result<(), Error> {
-        let Input { x, rows, count, norm, .. } = input;
-        let Output { to, action, stride, scale, cap } = output;
+    /// What reads all weights for every few columns.
+    pub(crate) fn few(&self, linears: &[&Linear<D>], input: &Input<'_, D>, output: &Output<'_, D>) -> Few {
+        let Input { x, rows, count, norm, .. } = *input;
+        let Output { to, action, stride, scale, cap } = *output;
         let width = linears[0].width;
-        let shared = |columns: usize| shared(linears, columns);
-        let columns = if count > 1 && shared(4) <= self.device.shared_limit() { 4 } else { 1 };
+        let columns = if count > 1 && shared(linears, 4) <= self.device.shared_limit() { 4 } else { 1 };
         let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
         let panels = match action {
             Action::Gate => panels(&linears[0]),
             _ => linears.iter().map(panels).sum(),
         };
+        let turns = panels.div_ceil(WARPS * BLOCKS);
         let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let params = params::Matvec {
             matrices: [matrix(0), matrix(1), matrix(2)],
@@ -99,14 +135,13 @@ impl<D: Driver> Cuda<D> {
             width: width as u32,
             columns: count as u32,
             stride: stride as u32,
+            turns: turns as u32,
             eps: norm.map_or(0.0, |norm| norm.eps),
             scale,
             cap,
+            padding: 0,
         };
-        let grid = [panels.div_ceil(WARPS), count.div_ceil(columns), 1];
-        match columns {
-            1 => self.device.launch(grid, shared(1), params::Matvec1(params)),
-            _ => self.device.launch(grid, shared(4), params::Matvec4(params)),
-        }
+        let grid = [panels.div_ceil(WARPS * turns), count.div_ceil(columns), 1];
+        Few { params, grid, columns, shared: shared(linears, columns) }
     }
 }
