@@ -10,15 +10,15 @@ use crate::Result;
 const DECODE: &str = "matvec_1";
 /// Instructions of its inner loop for 32 weights, at most, by the format they are stored in.
 const LIMITS: &[(&str, usize)] = &[
-    ("F32", 72),
-    ("F16", 96),
-    ("BF16", 96),
-    ("Q8_0", 40),
-    ("Q4_0", 52),
-    ("MXFP4", 292),
-    ("Q4_K", 72),
-    ("Q5_K", 92),
-    ("Q6_K", 84),
+    ("F32", 64),
+    ("F16", 90),
+    ("BF16", 90),
+    ("Q8_0", 32),
+    ("Q4_0", 40),
+    ("MXFP4", 88),
+    ("Q4_K", 66),
+    ("Q5_K", 77),
+    ("Q6_K", 67),
 ];
 /// Kernels whose names begin so multiply matrices of integers by the instruction for it.
 const TILES: (&str, &str) = ("tile", "IMMA");
@@ -49,7 +49,7 @@ pub(super) fn check(home: &Path, folder: &Path, image: &Path) -> Result<()> {
     }
     let text = output(tool(home, "cuobjdump").args(["-sass", "-arch"]).arg(format!("sm_{PROCESSOR}")).arg(image))?;
     for function in functions(&text).iter().filter(|function| function.name.starts_with(TILES.0)) {
-        let count = function.instructions.iter().filter(|instruction| instruction.is(TILES.1)).count();
+        let count = count(&function.instructions, TILES.1);
         println!("{}: {count} of {}", function.name, TILES.1);
         if count == 0 {
             return Err(format!("{} has no {}", function.name, TILES.1).into());
@@ -106,17 +106,13 @@ fn instruction(line: &str) -> Option<(usize, &str)> {
 }
 
 impl Function<'_> {
-    /// Instructions for 32 weights in the worst of the innermost loops that multiply: each has eight integer products of four
+    /// Instructions for 32 weights in the loop that multiplies, the shortest of those that hold eight integer products of four
     /// weights for them, or as many fused multiplications as weights.
     fn group(&self) -> Option<usize> {
-        let multiplying: Vec<_> = self.loops().filter_map(|body| Some((body, groups(body)?))).collect();
-        let holds_another = |body: &[Instruction<'_>]| {
-            let range = body.as_ptr_range();
-            let within = |other: &[Instruction<'_>]| range.contains(&other.as_ptr()) && other.len() < body.len();
-            multiplying.iter().any(|(other, _)| within(other))
-        };
-        let innermost = multiplying.iter().filter(|(body, _)| !holds_another(body));
-        innermost.map(|(body, groups)| body.len().div_ceil(*groups)).max()
+        let integers = count(&self.instructions, "IDP") > 0;
+        let groups = |body: &[_]| if integers { count(body, "IDP") / 8 } else { count(body, "FFMA") / 32 };
+        let multiplying = self.loops().map(|body| (body.len(), groups(body))).filter(|(_, groups)| *groups > 0);
+        multiplying.min().map(|(instructions, groups)| instructions.div_ceil(groups))
     }
 
     /// What lies between a branch back and its target.
@@ -129,10 +125,9 @@ impl Function<'_> {
     }
 }
 
-/// How many groups of 32 weights a loop multiplies at a time.
-fn groups(body: &[Instruction<'_>]) -> Option<usize> {
-    let count = |kind| body.iter().filter(|instruction| instruction.is(kind)).count();
-    Some(usize::max(count("IDP") / 8, count("FFMA") / 32)).filter(|groups| *groups > 0)
+/// How many instructions of a kind there are.
+fn count(body: &[Instruction<'_>], kind: &str) -> usize {
+    body.iter().filter(|instruction| instruction.is(kind)).count()
 }
 
 #[cfg(test)]
