@@ -123,9 +123,11 @@ impl Candidates {
     }
 
     /// Keeps the most probable that together reach probability `p`, the one that reaches it among them
-    /// (nucleus sampling, arXiv 1904.09751); none if those that are not listed decide which these are.
-    pub(super) fn top_p(&mut self, p: f32) -> Option<()> {
-        if p < 1.0 { self.nucleus(f64::from(p)) } else { Some(()) }
+    /// (nucleus sampling, arXiv 1904.09751).
+    pub(super) fn top_p(&mut self, p: f32) {
+        if p < 1.0 {
+            self.nucleus(f64::from(p));
+        }
     }
 
     /// Keeps those at least `p` times as probable as the most probable (arXiv 2407.01082), whose weight is 1.
@@ -143,42 +145,48 @@ impl Candidates {
     /// The candidate at `uniform`, in `0..1`, of the cumulative distribution, the most probable first; none if there are no
     /// candidates, or if those that are not listed decide which it is.
     pub(super) fn draw(mut self, uniform: f64) -> Option<u32> {
-        self.nucleus(uniform)?;
+        self.nucleus(uniform);
         if self.rest.count > 0 { None } else { self.list.last().map(|c| c.id) }
     }
 
     /// Keeps the most probable that together reach a share of all weight.
-    fn nucleus(&mut self, share: f64) -> Option<()> {
+    fn nucleus(&mut self, share: f64) {
         let listed: f64 = self.list.iter().map(|c| c.weight).sum();
-        let enough = self.rest.weight.map(|rest| share * (listed + rest));
+        let [least, most] = self.rest.weight.map(|rest| share * (listed + rest));
         if !self.sorted {
             // Those below this weight add up to less than is left out, so the cut lies above them. Of 152k candidates only
             // thousands are left to sort: 3 ms instead of 14.
-            let negligible = (listed - enough[0]) / self.list.len() as f64;
+            let negligible = (listed - least) / self.list.len() as f64;
             self.list.retain(|c| c.weight >= negligible);
             self.sort();
         }
-        match enough.map(|enough| self.reach(enough)) {
-            [Some(least), Some(most)] if least == most => {
-                self.list.truncate(least + 1);
-                self.rest = Rest::default();
-            }
+        let Some((last, sum)) = self.reach(least) else {
             // Rounding may leave the sum below: then all are kept.
-            [None, None] if self.rest.count == 0 => {}
-            [None, None] => self.rest.weight = [enough[0] - listed, enough[1] - listed + self.rest.each],
-            _ => return None,
+            if self.rest.count > 0 {
+                self.rest.weight = [least - listed, most - listed + self.rest.each];
+            }
+            return;
+        };
+        if sum >= most {
+            self.rest = Rest::default();
+        } else {
+            // Any of those behind may be the last, or none.
+            let each = self.list.get(last + 1).map_or(self.rest.each, |next| next.weight);
+            let count = self.rest.count + self.list.len() - last - 1;
+            self.rest = Rest { count, each, weight: [0.0, most - sum + each] };
         }
-        Some(())
+        self.list.truncate(last + 1);
     }
 
-    /// The first candidate that together with those before it weighs enough.
-    fn reach(&self, enough: f64) -> Option<usize> {
+    /// The first candidate that together with those before it weighs enough, and that weight.
+    fn reach(&self, enough: f64) -> Option<(usize, f64)> {
         let mut sum = 0.0;
         let reaches = |c: &Candidate| {
             sum += c.weight;
             sum >= enough
         };
-        self.list.iter().position(reaches)
+        let place = self.list.iter().position(reaches)?;
+        Some((place, sum))
     }
 
     fn sort(&mut self) {
@@ -206,7 +214,7 @@ mod tests {
             let mut kept = Candidates::new(&logits);
             kept.top_k(top_k);
             kept.weigh(temperature);
-            kept.top_p(top_p).unwrap();
+            kept.top_p(top_p);
             kept.min_p(min_p);
             let kept = kept.list;
             prop_assert!(!kept.is_empty());
@@ -223,7 +231,7 @@ mod tests {
             candidates.weigh(1.0);
             let total = |candidates: &Candidates| candidates.list.iter().map(|c| c.weight).sum::<f64>();
             let enough = total(&candidates) * f64::from(p);
-            candidates.top_p(p).unwrap();
+            candidates.top_p(p);
             let (kept, last) = (total(&candidates), candidates.list.last().unwrap().weight);
             prop_assert!(kept >= enough * (1.0 - 1e-12), "{kept} {enough}");
             prop_assert!(kept - last < enough * (1.0 + 1e-12), "{kept} {last} {enough}");

@@ -190,7 +190,7 @@ impl Sampler {
     fn draw(&self, mut candidates: Candidates, position: usize) -> Option<u32> {
         candidates.top_k(self.top_k);
         candidates.weigh(self.temperature);
-        candidates.top_p(self.top_p)?;
+        candidates.top_p(self.top_p);
         candidates.min_p(self.min_p);
         candidates.draw(uniform(self.seed, position as u64))
     }
