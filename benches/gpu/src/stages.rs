@@ -1,40 +1,64 @@
 //! The stages.
 
 use std::error::Error;
+use std::path::Path;
 
 use plimsoll_backend::suite::{Case, Tolerance, cases, check_batches, check_ops};
 use plimsoll_cuda::gpu::Gpu;
 use plimsoll_cuda::gpus::{GpuId, Gpus, kernels};
 use plimsoll_cuda::{Cuda, Driver, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bits;
+use crate::golden::golden;
+use crate::speed::{speed, work};
 
-const USAGE: &str = "usage: plimsoll-gpu [--simulate] (probe | copy | launch | cases | suite CASE | bits CASE)";
-
+const USAGE: &str = "usage: plimsoll-gpu [--simulate | --kernels FILE] \
+    (cases | probe | copy | launch | suite CASE | bits CASE | golden FOLDER | speed FILE (prefill N | decode N DEPTH SEQUENCES))";
 /// The one that is asked.
 const GPU: GpuId = GpuId::Number(0);
 
-pub(crate) fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
+type Failure = Box<dyn Error>;
+
+pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["cases"] => {
             cases().iter().for_each(|case| println!("{}", case.name));
             Ok(())
         }
-        ["probe"] => probe(),
-        ["copy"] => copy(),
-        ["launch"] => launch(),
-        ["suite", name] => suite(name, || Ok(Gpu::new(GPU)?)),
-        ["--simulate", "suite", name] => suite(name, || Ok(Shim::new(Order::Backward))),
-        ["bits", name] => compare(name, Gpu::new(GPU)?),
-        ["--simulate", "bits", name] => compare(name, Shim::new(Order::Backward)),
-        _ => Err(USAGE.into()),
+        ["--simulate", ref words @ ..] => stage(words, |_| Ok(Shim::new(Order::Backward))),
+        // SAFETY: whoever names a file of kernels vouches for them.
+        ["--kernels", file, ref words @ ..] => on_gpu(words, || unsafe { Gpu::with_kernels(GPU, Path::new(file)) }),
+        ref words => on_gpu(words, || Gpu::new(GPU)),
     }
 }
 
-fn probe() -> Result<(), Box<dyn Error>> {
+/// What only a GPU can be asked, and the rest.
+fn on_gpu(words: &[&str], gpu: impl Fn() -> Result<Gpu, plimsoll_backend::Error>) -> Result<(), Failure> {
+    match words {
+        ["probe"] => probe(),
+        ["copy"] => copy(&gpu()?),
+        ["launch"] => launch(&gpu()?),
+        _ => stage(words, |overlap| Ok(gpu()?.overlapping(overlap))),
+    }
+}
+
+/// A stage on drivers whose launches may overlap or not.
+fn stage<D: Driver>(words: &[&str], driver: impl Fn(bool) -> Result<D, Failure>) -> Result<(), Failure> {
+    let found = match words {
+        ["suite", name] => suite(name, || driver(true))?,
+        ["bits", name] => compare(name, driver(true)?)?,
+        ["golden", folder] => golden(Path::new(folder), driver)?,
+        ["speed", file, words @ ..] if !words.is_empty() => speed(driver(true)?, file, work(words)?)?,
+        _ => return Err(USAGE.into()),
+    };
+    println!("{found}");
+    Ok(())
+}
+
+fn probe() -> Result<(), Failure> {
     let Gpus { cuda, release, gpus } = Gpus::look()?;
     for gpu in gpus {
         let (major, minor) = gpu.capability;
@@ -58,8 +82,7 @@ fn probe() -> Result<(), Box<dyn Error>> {
 }
 
 /// Bytes read and bytes written a second, together, by copies within the GPU's memory.
-fn copy() -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::new(GPU)?;
+fn copy(gpu: &Gpu) -> Result<(), Failure> {
     let mut rates = (0..5).map(|_| gpu.copy_bandwidth(4 << 30)).collect::<Result<Vec<_>, _>>()?;
     rates.sort_by(f64::total_cmp);
     println!("{}", json!({ "stage": "copy", "bytes_s": rates[2], "all": rates }));
@@ -67,21 +90,20 @@ fn copy() -> Result<(), Box<dyn Error>> {
 }
 
 /// Seconds from one small kernel to the next.
-fn launch() -> Result<(), Box<dyn Error>> {
-    let gpu = Gpu::new(GPU)?;
+fn launch(gpu: &Gpu) -> Result<(), Failure> {
     let mut times = (0..5).map(|_| gpu.launch_time(2000)).collect::<Result<Vec<_>, _>>()?;
     times.sort_by(f64::total_cmp);
     println!("{}", json!({ "stage": "launch", "seconds": times[2], "all": times }));
     Ok(())
 }
 
-fn case(name: &str) -> Result<Case, Box<dyn Error>> {
+fn case(name: &str) -> Result<Case, Failure> {
     let found = cases().into_iter().find(|case| case.name == name);
     found.ok_or_else(|| format!("no case is called {name}").into())
 }
 
 /// The conformance suite's case, which panics where it is not met.
-fn suite<D: Driver>(name: &str, driver: impl Fn() -> Result<D, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+fn suite<D: Driver>(name: &str, driver: impl Fn() -> Result<D, Failure>) -> Result<Value, Failure> {
     let case = case(name)?;
     for kv in [KvType::F16, KvType::Q8] {
         let activations = if case.block.values == 1 { 1e-10 } else { 5e-4 };
@@ -90,20 +112,16 @@ fn suite<D: Driver>(name: &str, driver: impl Fn() -> Result<D, Box<dyn Error>>) 
         check_ops(Cuda::new(driver()?, kv)?, &case, tolerance);
         check_batches(Cuda::new(driver()?, kv)?, &case, tolerance);
     }
-    println!("{}", json!({ "stage": "suite", "case": name, "ok": true }));
-    Ok(())
+    Ok(json!({ "stage": "suite", "case": name, "ok": true }))
 }
 
 /// Whether logits have the bits that the simulated GPU computes.
-fn compare<D: Driver>(name: &str, driver: D) -> Result<(), Box<dyn Error>> {
+fn compare<D: Driver>(name: &str, driver: D) -> Result<Value, Failure> {
     let case = case(name)?;
     let found = bits::logits(Cuda::new(driver, KvType::F16)?, &case)?;
     let expected = bits::logits(Cuda::new(Shim::new(Order::Forward), KvType::F16)?, &case)?;
     let different = found.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
     let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    println!(
-        "{}",
-        json!({ "stage": "bits", "case": name, "logits": found.len(), "different": different, "most": most })
-    );
-    Ok(())
+    let ok = different == 0;
+    Ok(json!({ "stage": "bits", "case": name, "logits": found.len(), "different": different, "most": most, "ok": ok }))
 }
