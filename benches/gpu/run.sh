@@ -51,7 +51,10 @@ sanitize() {
 # answer MODEL QUESTION RIGHT: whether a demo model says it.
 answer() {
     local found
-    if (($(limit 30) < 5)); then return; fi
+    if (($(limit 30) < 5)); then
+        echo "{\"stage\":\"answer\",\"skipped\":true}" >>"$lines"
+        return
+    fi
     found=$(timeout "$(limit 30)" "$programs/plimsoll" run --device cuda:0 --model "$1" --temperature 0 "$2" 2>>"$log")
     if [ "$found" = "$3" ]; then echo "{\"stage\":\"answer\",\"model\":\"$1\",\"ok\":true}"; else
         echo "{\"stage\":\"answer\",\"model\":\"$1\",\"failed\":\"$(tr -d '\n"\\' <<<"$found")\"}"
