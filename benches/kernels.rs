@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use plimsoll::formats::blocks::{BlockType, F32, TABLE};
 use plimsoll::model::{
-    Act, Decoder, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span,
+    Act, Decoder, Ends, Ffn, Gqa, Layer, Mixer, Mlp, Norm, Pairing, QkNorm, Residual, Rope, Scaling, Span,
 };
 use plimsoll::{CpuOptions, KvType};
 use plimsoll_backend::suite::{RandomWeights, Rng};

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use plimsoll_model::Decoder;
 
-use crate::{CacheShape, Error, Plan, TensorSource, Top};
+use crate::{CacheShape, Error, Fit, Plan, Room, TensorSource, Top};
 
 /// The two halves of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,17 @@ pub trait Backend: Send + Sized + 'static {
     /// Threads of this machine that may prepare weights for [`load`](Self::load).
     fn threads(&self) -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// Which layers of a model run where, if not all in one place.
+    fn placement(&self, _: &Decoder) -> Option<String> {
+        None
+    }
+
+    /// Holds a model against the memory there is, by the block types of its tensors; nothing is loaded. By default the memory is
+    /// the system's, and every model fits.
+    fn fit(&self, _: &Decoder, _: &dyn TensorSource, _: Room<'_>) -> Result<Fit, Error> {
+        Ok(Fit::unbounded(self.name()))
     }
 
     /// Packs the weights; what cannot be run is refused here. The description may be a [slice](Decoder::slice) of a model: then

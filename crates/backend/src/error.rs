@@ -1,3 +1,5 @@
+use crate::{Memory, Need};
+
 /// Why a backend could not load a model or run a step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -22,6 +24,19 @@ pub enum Error {
         found: String,
         /// What it should be.
         expected: String,
+    },
+    /// The device's memory does not hold the model; nothing was loaded.
+    #[error(
+        "the model takes {need} on the {backend} backend, which has {memory}; less with a smaller KV cache, or with some \
+         layers elsewhere"
+    )]
+    Memory {
+        /// Name of the backend.
+        backend: &'static str,
+        /// What the model takes there.
+        need: Need,
+        /// What there is.
+        memory: Memory,
     },
     /// The device or its library failed.
     #[error("the {backend} backend failed: {reason}")]

@@ -7,6 +7,7 @@
 
 mod backend;
 mod error;
+mod memory;
 mod model;
 mod plan;
 mod source;
@@ -20,6 +21,7 @@ pub mod suite;
 
 pub use backend::{Backend, Half, Projection};
 pub use error::Error;
+pub use memory::{Fit, Memory, Need, Room};
 pub use model::{Batch, Buffer, Cache, Model};
 pub use plan::{CacheShape, Plan, Sequence};
 pub use source::TensorSource;

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use plimsoll_formats::blocks::BlockType;
 use plimsoll_formats::{Error as FormatError, TensorView};
 use plimsoll_model::{Decoder, TensorId};
 
-use crate::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
+use crate::{Backend, CacheShape, Error, Fit, Half, Plan, Projection, Room, TensorSource, Top};
 
 /// One backend has the embedding and the first layers, another the last layers and the head.
 ///
@@ -57,9 +58,20 @@ struct Behind<'a> {
     layers: usize,
 }
 
+impl Behind<'_> {
+    /// Of the whole model.
+    fn id(&self, id: TensorId) -> TensorId {
+        TensorId { layer: id.layer.map(|layer| layer + self.layers), ..id }
+    }
+}
+
 impl TensorSource for Behind<'_> {
     fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, FormatError> {
-        self.source.tensor(TensorId { layer: id.layer.map(|layer| layer + self.layers), ..id })
+        self.source.tensor(self.id(id))
+    }
+
+    fn block(&self, id: TensorId) -> Result<&'static BlockType, FormatError> {
+        self.source.block(self.id(id))
     }
 
     fn release(&self, view: TensorView<'_>) {
@@ -71,6 +83,11 @@ impl<A: Backend, B: Backend> Split<A, B> {
     /// So many layers on `first`, and all behind them on `last`.
     pub fn new(first: A, last: B, layers: usize) -> Self {
         Self { first, last, layers, turn: Cell::new(None) }
+    }
+
+    /// The same two with another number of layers on the first.
+    pub fn set_layers(&mut self, layers: usize) {
+        self.layers = layers;
     }
 
     /// What each of them is given.
@@ -107,12 +124,28 @@ impl<A: Backend, B: Backend> Backend for Split<A, B> {
     type Batch = SplitBatch<A::Batch, B::Batch>;
     type Buffer = SplitBuffer<A::Buffer, B::Buffer>;
 
+    /// Of the one that logits come from.
     fn name(&self) -> &'static str {
-        "split"
+        self.last.name()
     }
 
     fn threads(&self) -> usize {
         self.first.threads().min(self.last.threads())
+    }
+
+    fn placement(&self, decoder: &Decoder) -> Option<String> {
+        let (layers, rest) = (decoder.layers.len(), self.first.name());
+        Some(format!("{} of {layers} layers; the rest on the {rest}", layers.saturating_sub(self.layers)))
+    }
+
+    /// Of the first that does not hold its part.
+    fn fit(&self, decoder: &Decoder, source: &dyn TensorSource, room: Room<'_>) -> Result<Fit, Error> {
+        let (first, last) = self.slices(decoder);
+        let fit = self.first.fit(&first, source, room)?;
+        if !fit.holds() {
+            return Ok(fit);
+        }
+        self.last.fit(&last, &Behind { source, layers: self.layers }, room)
     }
 
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Self::Model, Error> {

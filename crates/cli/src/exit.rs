@@ -148,8 +148,15 @@ impl From<plimsoll::core::Error> for Failure {
             return error.into();
         }
         let no_template = matches!(error, E::Unsupported { param: "messages", .. });
+        let no_room = matches!(error, E::Backend(plimsoll::backend::Error::Memory { .. }));
         let failure = Self::new(exit, error);
-        if no_template { failure.help("--raw continues the prompt as text") } else { failure }
+        match (no_template, no_room) {
+            (true, _) => failure.help("--raw continues the prompt as text"),
+            (_, true) => {
+                failure.help("with --gpu-memory, or --device auto, layers that do not fit run on the processor")
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Order {
 #[derive(Clone, Debug)]
 pub struct Shim {
     order: Order,
+    /// Bytes there are.
+    memory: usize,
     usage: Arc<Usage>,
     recorded: Arc<Mutex<Option<Vec<Recorded>>>>,
 }
@@ -109,7 +111,12 @@ impl Shim {
 
     /// A device with an order, and as much shared memory as the smallest GPU.
     pub fn new(order: Order) -> Self {
-        Self { order, usage: Arc::default(), recorded: Arc::default() }
+        Self { order, memory: usize::MAX, usage: Arc::default(), recorded: Arc::default() }
+    }
+
+    /// The same device with so many bytes of memory.
+    pub fn with_memory(self, memory: usize) -> Self {
+        Self { memory, ..self }
     }
 
     /// What it has been asked for.
@@ -178,8 +185,17 @@ impl Driver for Shim {
         0
     }
 
+    fn memory(&self) -> Result<plimsoll_backend::Memory, Error> {
+        let free = self.memory - self.usage.bytes();
+        Ok(plimsoll_backend::Memory { free: free as u64, total: self.memory as u64 })
+    }
+
     fn allocate(&self, bytes: usize) -> Result<Memory, Error> {
         self.not_recording("memory is asked for")?;
+        let free = self.memory - self.usage.bytes();
+        if bytes > free {
+            return Err(device_error(format!("memory of {bytes} bytes, where {free} are free")));
+        }
         // Not a number in any type.
         let words: Box<[_]> = (0..bytes.div_ceil(16)).map(|_| UnsafeCell::new(u128::MAX)).collect();
         self.usage.allocations.fetch_add(1, Ordering::Relaxed);

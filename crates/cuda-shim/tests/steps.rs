@@ -1,23 +1,33 @@
 //! What a step asks of the device: launches, and those of one size as a graph; and what is given back.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use plimsoll_backend::naive::Naive;
 use plimsoll_backend::suite::{Case, RandomWeights, cases};
-use plimsoll_backend::{Model, Plan, Sequence};
+use plimsoll_backend::{Backend, CacheShape, Model, Plan, Room, Sequence, Split};
 use plimsoll_cuda::{Cuda, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
 use plimsoll_engine::{KvCache, Runner, Step};
+use plimsoll_model::{Mixer, Mlp};
 
 const BLOCK: usize = 16;
 const BLOCKS: usize = 8;
+/// Of a step at most.
+const TOKENS: usize = 32;
+const OUTPUTS: usize = 8;
 
 fn case(name: &str) -> Case {
     cases().into_iter().find(|case| case.name == name).unwrap()
 }
 
 fn runner(shim: Shim, case: &Case) -> Runner<Cuda<Shim>> {
+    runner_on(Cuda::new(shim, KvType::F16).unwrap(), case)
+}
+
+fn runner_on<B: Backend>(backend: B, case: &Case) -> Runner<B> {
     let weights = RandomWeights::new(&case.decoder, case.block, 5);
-    let model = Model::load(Cuda::new(shim, KvType::F16).unwrap(), case.decoder.clone(), &weights).unwrap();
-    Runner::new(model, KvCache { blocks: BLOCKS, block_tokens: BLOCK, block_bytes: 0 }, 32, 8).unwrap()
+    let model = Model::load(backend, case.decoder.clone(), &weights).unwrap();
+    let cache = KvCache { blocks: BLOCKS, block_tokens: BLOCK, block_bytes: 0 };
+    Runner::new(model, cache, TOKENS, OUTPUTS).unwrap()
 }
 
 /// One token each of so many sequences, at a position.
@@ -80,5 +90,40 @@ fn all_memory_is_given_back() {
         assert!(usage.bytes() > 0);
         drop(runner);
         assert_eq!(usage.bytes(), 0);
+    }
+}
+
+/// Half a model's launches are repeated as those of a whole one are, with what the other half hands over.
+#[test]
+fn the_last_half_of_a_model_is_repeated() {
+    let (shim, case) = (Shim::new(Order::Forward), case("tied, scaled, capped"));
+    let usage = shim.usage();
+    let mut split = runner_on(Split::new(Naive, Cuda::new(shim, KvType::F16).unwrap(), 1), &case);
+    let mut whole = runner(Shim::new(Order::Forward), &case);
+    for position in 0..4 {
+        let (found, expected) = (split.logits(&decode(2, position)).unwrap(), whole.logits(&decode(2, position)).unwrap());
+        let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(most < 1e-3 && found.len() == expected.len(), "{most:e}");
+    }
+    assert_eq!(usage.replays(), 3);
+}
+
+#[test]
+fn what_a_model_is_said_to_take_is_what_it_takes() {
+    for name in ["plain", "tied, scaled, capped", "biases", "head norm", "sandwich", "Q6_K", "Q5_0"] {
+        let (shim, case) = (Shim::new(Order::Forward), case(name));
+        let usage = shim.usage();
+        let decoder = &case.decoder;
+        let (Mixer::Gqa(gqa), Mlp::Dense(ffn)) = (&decoder.layers[0].mixer, &decoder.layers[0].mlp);
+        let widths = [decoder.width, gqa.q_width(), gqa.q_width(), ffn.width];
+        let buffers: Vec<_> =
+            widths.into_iter().map(|width| (TOKENS, width)).chain([(OUTPUTS, decoder.vocab)]).collect();
+        let cache = CacheShape { blocks: BLOCKS, block: BLOCK };
+        let room = Room { cache, tokens: TOKENS, outputs: OUTPUTS, buffers: &buffers };
+        let cuda = Cuda::new(shim, KvType::Q8).unwrap();
+        let need = cuda.fit(decoder, &RandomWeights::new(decoder, case.block, 5), room).unwrap().need;
+        let mut runner = runner_on(cuda, &case);
+        runner.step(&decode(8, 0)).unwrap();
+        assert_eq!(usage.bytes() as u64, need.total(), "{name}");
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use plimsoll_backend::{Backend, CacheShape, Error, Half, Plan, Projection, TensorSource, Top};
+use plimsoll_backend::{Backend, CacheShape, Error, Fit, Half, Plan, Projection, Room, TensorSource, Top};
 use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Span};
 
 use crate::NAME;
@@ -22,12 +22,14 @@ pub(crate) const WARPS: usize = THREADS as usize / 32;
 /// The backend on a driver's device.
 pub struct Cuda<D: Driver> {
     pub(crate) device: Device<D>,
-    kv: KvType,
-    fast: bool,
+    pub(crate) kv: KvType,
+    pub(crate) fast: bool,
+    /// Bytes of memory that a model may take.
+    pub(crate) most: u64,
     scratch: RefCell<Scratch<D>>,
 }
 
-/// What ops compute on the way; grows to what a step takes.
+/// What ops compute on the way; grows to what the steps of a batch take.
 struct Scratch<D: Driver> {
     /// Of splits of attention.
     partial: Buffer<D>,
@@ -52,7 +54,7 @@ impl<D: Driver> Cuda<D> {
     pub fn new(driver: D, kv: KvType) -> Result<Self, Error> {
         let device = Device::new(driver);
         let scratch = Scratch { partial: device.zeros(4)? };
-        Ok(Self { device, kv, fast: false, scratch: RefCell::new(scratch) })
+        Ok(Self { device, kv, fast: false, most: u64::MAX, scratch: RefCell::new(scratch) })
     }
 
     /// Has cublasLt do the products of steps of many rows, for prompts above all. What a prompt leaves in the cache then depends, in
@@ -64,6 +66,11 @@ impl<D: Driver> Cuda<D> {
         self.device.load_gemm()?;
         self.fast = true;
         Ok(self)
+    }
+
+    /// A model may take so many bytes of memory at most.
+    pub fn with_memory(self, most: u64) -> Self {
+        Self { most, ..self }
     }
 
     /// Refuses what does not fit the shared memory of a block.
@@ -89,18 +96,25 @@ impl<D: Driver> Cuda<D> {
         }
         Ok(())
     }
+}
 
-    /// What a step's attention needs on the way.
-    fn splits(&self, gqa: &Gqa, batch: &Batch<D>, scratch: &mut Scratch<D>) -> Result<usize, Error> {
-        let seen = match gqa.span {
-            Span::Window(window) => batch.longest.min(window + SPLIT),
-            _ => batch.longest,
-        };
-        let splits = seen.div_ceil(SPLIT);
-        let partial = batch.rows * gqa.heads * splits * (gqa.head_dim + 2) * 4;
-        grow(&self.device, &mut scratch.partial, if splits > 1 { partial } else { 0 })?;
-        Ok(splits)
-    }
+/// Blocks that share the attention of a token that sees so many positions.
+fn splits(gqa: &Gqa, longest: usize) -> usize {
+    let seen = match gqa.span {
+        Span::Window(window) => longest.min(window + SPLIT),
+        _ => longest,
+    };
+    seen.div_ceil(SPLIT)
+}
+
+/// Bytes that splits of attention take in steps of so many rows at most.
+pub(crate) fn partial_bytes(decoder: &Decoder, rows: usize, cache: CacheShape) -> usize {
+    let longest = decoder.context.min(cache.blocks * cache.block);
+    let layers = decoder.layers.iter().map(|Layer { mixer: Mixer::Gqa(gqa), .. }| match splits(gqa, longest) {
+        0 | 1 => 0,
+        splits => filled(rows) * gqa.heads * splits * (gqa.head_dim + 2) * 4,
+    });
+    layers.max().unwrap_or(0)
 }
 
 impl<D: Driver> Backend for Cuda<D> {
@@ -111,6 +125,10 @@ impl<D: Driver> Backend for Cuda<D> {
 
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn fit(&self, decoder: &Decoder, source: &dyn TensorSource, room: Room<'_>) -> Result<Fit, Error> {
+        self.fit_model(decoder, source, room)
     }
 
     fn load(&self, decoder: &Decoder, source: &dyn TensorSource) -> Result<Weights<D>, Error> {
@@ -136,6 +154,8 @@ impl<D: Driver> Backend for Cuda<D> {
             let what = format!("steps of {} tokens; it takes {GRID} at most", rows.max(outputs));
             return Err(Error::Unsupported { backend: NAME, what });
         }
+        let partial = partial_bytes(&model.decoder, rows, cache);
+        grow(&self.device, &mut self.scratch.borrow_mut().partial, partial)?;
         Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache, self.fast)
     }
 
@@ -180,8 +200,7 @@ impl<D: Driver> Backend for Cuda<D> {
         y: &mut Buffer<D>,
     ) -> Result<(), Error> {
         let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
-        let scratch = &mut *self.scratch.borrow_mut();
-        let splits = self.splits(gqa, batch, scratch)?;
+        let splits = splits(gqa, batch.longest);
         let params = params::Attend {
             cache: cache.layer(layer),
             q: q.address,
@@ -189,7 +208,7 @@ impl<D: Driver> Backend for Cuda<D> {
             positions: batch.positions,
             tables: batch.tables,
             blocks: batch.blocks,
-            partial: scratch.partial.address,
+            partial: self.scratch.borrow().partial.address,
             tickets: batch.tickets.address,
             heads: gqa.heads as u32,
             splits: splits as u32,

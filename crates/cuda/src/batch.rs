@@ -8,10 +8,10 @@ use plimsoll_model::{Decoder, Mixer, Mlp, Rope, RopeTable, Ropes};
 
 use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
-use crate::fast::Fast;
+use crate::fast::{self as by_library, Fast};
 use crate::params::SPLIT;
 use crate::tile::rounded_bytes;
-use crate::top::Found;
+use crate::top::{self, Found};
 
 /// Rows of a step that is repeated, and tokens of each of its sequences, at most: beyond them launches are not what costs time.
 const REPEATED: usize = 256;
@@ -112,6 +112,36 @@ fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: Ca
     4 * (rows + 1) + (outputs + 1) + (2 * outputs + 1) + rotations + (tables + 1)
 }
 
+/// Bytes of every buffer of a batch.
+struct Sizes {
+    metadata: usize,
+    wide: usize,
+    rounded: usize,
+    tickets: usize,
+}
+
+impl Sizes {
+    /// For plans of so many rows and outputs at most, filled up.
+    fn new(decoder: &Decoder, ropes: &Ropes, (rows, outputs): (usize, usize), cache: CacheShape) -> Self {
+        Self {
+            metadata: room(decoder, ropes, rows, outputs, cache) * 4,
+            wide: rows * widest(decoder) * 4,
+            rounded: rounded_bytes(rows, widest_read(decoder)),
+            tickets: rows * kv_heads(decoder) * 4,
+        }
+    }
+}
+
+/// Bytes of every buffer for plans of so many rows and outputs at most.
+pub(crate) fn bytes(decoder: &Decoder, (rows, outputs): (usize, usize), cache: CacheShape, fast: bool) -> Vec<usize> {
+    let (rows, outputs) = (filled(rows), filled(outputs));
+    let Sizes { metadata, wide, rounded, tickets } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
+    let mut bytes = vec![metadata, wide, rounded, tickets];
+    bytes.extend(top::bytes(decoder.vocab, outputs));
+    bytes.extend(fast.then(|| by_library::bytes(decoder, rows)).into_iter().flatten());
+    bytes
+}
+
 impl<D: Driver> Batch<D> {
     /// Room for plans of at most so many rows and outputs; `fast` is for products by a library.
     pub(crate) fn new(
@@ -123,13 +153,13 @@ impl<D: Driver> Batch<D> {
         fast: bool,
     ) -> Result<Self, Error> {
         let (rows, outputs) = (filled(rows), filled(outputs));
-        let words = room(decoder, ropes, rows, outputs, cache);
+        let Sizes { metadata, wide, rounded, tickets } = Sizes::new(decoder, ropes, (rows, outputs), cache);
         Ok(Self {
-            metadata: device.zeros(words * 4)?,
-            words: Vec::with_capacity(words),
-            wide: device.zeros(rows * widest(decoder) * 4)?,
-            rounded: device.buffer(rounded_bytes(rows, widest_read(decoder)))?,
-            tickets: device.zeros(rows * kv_heads(decoder) * 4)?,
+            metadata: device.zeros(metadata)?,
+            words: Vec::with_capacity(metadata / 4),
+            wide: device.zeros(wide)?,
+            rounded: device.buffer(rounded)?,
+            tickets: device.zeros(tickets)?,
             fast: fast.then(|| Fast::new(device, decoder, rows)).transpose()?,
             graphs: RefCell::default(),
             size: None,

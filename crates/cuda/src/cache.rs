@@ -51,10 +51,20 @@ pub(crate) fn block_bytes(decoder: &Decoder, block: usize, kv: KvType) -> usize 
     gqas(decoder).map(|gqa| 2 * gqa.kv_heads * position_bytes(gqa.head_dim, kv) * block).sum()
 }
 
+/// Bytes of the keys of a layer, and of its values.
+fn side_bytes(gqa: &Gqa, shape: CacheShape, kv: KvType) -> usize {
+    shape.blocks * shape.block * gqa.kv_heads * position_bytes(gqa.head_dim, kv)
+}
+
+/// Bytes of every buffer of a cache.
+pub(crate) fn bytes(decoder: &Decoder, shape: CacheShape, kv: KvType) -> Vec<usize> {
+    gqas(decoder).flat_map(|gqa| [side_bytes(gqa, shape, kv); 2]).collect()
+}
+
 impl<D: Driver> Cache<D> {
     pub(crate) fn new(device: &Device<D>, decoder: &Decoder, shape: CacheShape, kv: KvType) -> Result<Self, Error> {
         let layer = |gqa: &Gqa| {
-            let bytes = shape.blocks * shape.block * gqa.kv_heads * position_bytes(gqa.head_dim, kv);
+            let bytes = side_bytes(gqa, shape, kv);
             let (keys, values) = (device.zeros(bytes)?, device.zeros(bytes)?);
             Ok(LayerCache { keys, values, heads: gqa.kv_heads, dim: gqa.head_dim })
         };

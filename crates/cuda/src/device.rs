@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 
 use bytemuck::Pod;
-use plimsoll_backend::Error;
+use plimsoll_backend::{Error, Memory};
 
 use crate::driver::{Driver, Gemm, Launch};
 use crate::params::{GRID, Params, THREADS};
@@ -40,6 +40,11 @@ pub(crate) struct Graph<D: Driver> {
     _memory: Vec<Arc<D::Memory>>,
 }
 
+/// Whether a buffer has a piece of its own, so that no others leave more than an eighth unused.
+fn alone(driver: &impl Driver, bytes: usize) -> bool {
+    bytes > driver.piece() / 8
+}
+
 impl<D: Driver> Arena<D> {
     /// A place of so many bytes: its piece and where in it.
     fn place(&mut self, driver: &D, bytes: usize) -> Result<(Arc<D::Memory>, usize), Error> {
@@ -51,11 +56,11 @@ impl<D: Driver> Arena<D> {
             *used += bytes;
             return Ok((piece, *used - bytes));
         }
-        let size = bytes.max(driver.piece());
+        let size = if alone(driver, bytes) { bytes } else { driver.piece() };
         let piece = Arc::new(driver.allocate(size)?);
         self.pieces.retain(|piece| piece.strong_count() > 0);
         self.pieces.push(Arc::downgrade(&piece));
-        // A buffer that fills a piece of its own leaves the last one to others.
+        // A buffer with a piece of its own leaves the last one to others.
         if bytes < size {
             self.last = Some((Arc::downgrade(&piece), bytes, size));
         }
@@ -70,6 +75,19 @@ impl<D: Driver> Device<D> {
 
     pub(crate) fn shared_limit(&self) -> usize {
         self.driver.shared_limit()
+    }
+
+    pub(crate) fn memory(&self) -> Result<Memory, Error> {
+        self.driver.memory()
+    }
+
+    /// Bytes that a buffer takes of the device's memory, with its share of what pieces leave unused.
+    pub(crate) fn footprint(&self, bytes: usize) -> u64 {
+        let bytes = bytes.max(1).next_multiple_of(ALIGNMENT);
+        match alone(&self.driver, bytes) {
+            true => bytes.next_multiple_of((self.driver.piece() / 16).max(1)) as u64,
+            false => bytes as u64 * 8 / 7,
+        }
     }
 
     /// Memory with anything in it.

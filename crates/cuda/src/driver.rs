@@ -1,7 +1,7 @@
 //! What the backend asks of a device: memory, copies, launches and graphs of them. A GPU's driver does it, and in tests a simulation.
 
 use bytemuck::{Pod, Zeroable};
-use plimsoll_backend::Error;
+use plimsoll_backend::{Error, Memory};
 
 /// A device.
 pub trait Driver: Send + 'static {
@@ -12,6 +12,12 @@ pub trait Driver: Send + 'static {
 
     /// Bytes to ask for at a time, for many buffers to be cut from; more are asked for where one is larger.
     fn piece(&self) -> usize;
+
+    /// The memory there is and what of it is free, less what the driver takes on the way.
+    ///
+    /// # Errors
+    /// [`Error::Device`]
+    fn memory(&self) -> Result<Memory, Error>;
 
     /// Memory of so many bytes, with anything in it.
     ///

@@ -28,21 +28,27 @@ fn stride(width: usize) -> usize {
     width.next_multiple_of(8)
 }
 
+/// Bytes for all products of a model's layers with so many rows: of a matrix, of activations, of results.
+pub(crate) fn bytes(decoder: &Decoder, rows: usize) -> [usize; 3] {
+    let (mut matrix, mut width, mut results) = (0, decoder.width, 0);
+    for layer in &decoder.layers {
+        let (Mixer::Gqa(gqa), Mlp::Dense(ffn)) = (&layer.mixer, &layer.mlp);
+        let inner = gqa.q_width().max(ffn.width);
+        matrix = matrix.max(inner * stride(decoder.width)).max(decoder.width * stride(inner));
+        width = width.max(inner);
+        results = results.max(decoder.width).max(2 * ffn.width).max(gqa.q_width() + 2 * gqa.kv_width());
+    }
+    [matrix * 2, rows * stride(width) * 2, rows * results * 4]
+}
+
 impl<D: Driver> Fast<D> {
     /// Room for all products of a model's layers with so many rows.
     pub(crate) fn new(device: &Device<D>, decoder: &Decoder, rows: usize) -> Result<Self, Error> {
-        let (mut matrix, mut width, mut results) = (0, decoder.width, 0);
-        for layer in &decoder.layers {
-            let (Mixer::Gqa(gqa), Mlp::Dense(ffn)) = (&layer.mixer, &layer.mlp);
-            let inner = gqa.q_width().max(ffn.width);
-            matrix = matrix.max(inner * stride(decoder.width)).max(decoder.width * stride(inner));
-            width = width.max(inner);
-            results = results.max(decoder.width).max(2 * ffn.width).max(gqa.q_width() + 2 * gqa.kv_width());
-        }
+        let [weights, activations, results] = bytes(decoder, rows);
         Ok(Self {
-            weights: device.buffer(matrix * 2)?,
-            activations: device.buffer(rows * stride(width) * 2)?,
-            results: device.buffer(rows * results * 4)?,
+            weights: device.buffer(weights)?,
+            activations: device.buffer(activations)?,
+            results: device.buffer(results)?,
         })
     }
 }

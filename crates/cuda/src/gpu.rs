@@ -25,6 +25,8 @@ use crate::params::{self, KERNELS, Kernel, Params, THREADS};
 static FATBIN: &[u8] = include_bytes!("../kernels/kernels.fatbin");
 /// Bytes of memory asked for at a time.
 const PIECE: usize = 32 << 20;
+/// Bytes of memory left to the driver, for graphs above all.
+const RESERVE: usize = 128 << 20;
 /// Kernels compiled for this architecture or a later one wait for the launches ahead themselves.
 const OVERLAP: i32 = 90;
 
@@ -211,6 +213,11 @@ impl Driver for Gpu {
 
     fn piece(&self) -> usize {
         PIECE
+    }
+
+    fn memory(&self) -> Result<plimsoll_backend::Memory, Error> {
+        let (free, total) = self.context.mem_get_info().map_err(failed("asking for free memory"))?;
+        Ok(plimsoll_backend::Memory { free: free.saturating_sub(RESERVE) as u64, total: total as u64 })
     }
 
     fn allocate(&self, bytes: usize) -> Result<Memory, Error> {

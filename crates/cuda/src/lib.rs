@@ -13,6 +13,7 @@ mod fast;
 pub mod gpu;
 pub mod gpus;
 mod library;
+mod need;
 mod pack;
 mod params;
 mod product;

@@ -234,6 +234,17 @@ impl Format {
     }
 }
 
+/// Bytes of every buffer of a tensor: planes of a matrix, f32 of a vector.
+pub(crate) fn packed_bytes(block: &BlockType, shape: &[usize]) -> Vec<usize> {
+    match shape {
+        [rows, width] => {
+            let format = Format::of(block).or_else(|| Format::of(&blocks::Q8_0)).expect("a format of the table");
+            format.sizes(*width).map(|bytes| rows.div_ceil(PANEL) * bytes).into()
+        }
+        _ => vec![shape.iter().product::<usize>() * 4],
+    }
+}
+
 /// The order of rows in heads whose first `rotated` dimensions are turned in pairs, half of them apart: partners lie together,
 /// so that what computes one has the other.
 #[derive(Clone, Copy, Debug)]

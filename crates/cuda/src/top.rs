@@ -37,16 +37,16 @@ pub(crate) struct Found<D: Driver> {
     rows: Buffer<D>,
 }
 
+/// Bytes of what is found in the parts of so many rows, of counters, and of what is found in the rows.
+pub(crate) fn bytes(vocab: usize, outputs: usize) -> [usize; 3] {
+    [outputs * vocab.div_ceil(PART) * size_of::<Row>(), outputs * 4, outputs * size_of::<Row>()]
+}
+
 impl<D: Driver> Found<D> {
     /// Room for so many outputs.
     pub(crate) fn new(device: &Device<D>, vocab: usize, outputs: usize) -> Result<Self, Error> {
-        let zeros = |count: usize, bytes: usize| device.zeros(count * bytes);
-        Ok(Self {
-            vocab,
-            parts: zeros(outputs * vocab.div_ceil(PART), size_of::<Row>())?,
-            tickets: zeros(outputs, 4)?,
-            rows: zeros(outputs, size_of::<Row>())?,
-        })
+        let [parts, tickets, rows] = bytes(vocab, outputs);
+        Ok(Self { vocab, parts: device.zeros(parts)?, tickets: device.zeros(tickets)?, rows: device.zeros(rows)? })
     }
 
     /// Searches the logits of a batch.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll_backend::{Backend, TensorSource};
 use plimsoll_model::{Part, TensorId};
 
-use crate::{Error, KvCache, ModelInfo, Opened, Progress, Step};
+use crate::{Error, KvCache, ModelInfo, Opened, Progress, Sizes, Step};
 use room::Room;
 
 pub use work::{Phase, Spread, Work};
@@ -43,9 +43,18 @@ impl Bench {
         let checkpoint = opened.checkpoint();
         let room = Room::of(works, chunk, checkpoint.decoder().context)?;
         let cache = room.cache(backend.block_bytes(checkpoint.decoder(), KvCache::BLOCK_TOKENS) as u64, kv_bytes)?;
-        let (info, step_bytes) = (opened.info(backend.name()), step_bytes(opened));
-        let runner = opened.runner(backend, cache, (room.step_tokens, room.sequences), progress)?;
+        opened.fit(&backend, room.sizes(), cache)?.check()?;
+        let (info, step_bytes) = (opened.info(&backend), step_bytes(opened));
+        let runner = opened.runner(backend, cache, room.sizes(), progress)?;
         Ok(Self { step: Box::new(runner), info, step_bytes, works: works.to_vec(), room, filled: false })
+    }
+
+    /// What a model is loaded for, to do the largest of `works`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for work of no tokens or beyond the model's context.
+    pub fn sizes(opened: &Opened, works: &[Work], chunk: usize) -> Result<Sizes, Error> {
+        Ok(Room::of(works, chunk, opened.checkpoint().decoder().context)?.sizes())
     }
 
     /// What the model is.

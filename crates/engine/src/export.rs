@@ -115,7 +115,7 @@ impl Opened {
                     last.shape[0] += shape[0];
                     last.parts.push(id);
                 }
-                None => stored.push(Stored { name, block: quantized.block(id, &shape), shape, parts: vec![id] }),
+                None => stored.push(Stored { name, block: quantized.block(id)?, shape, parts: vec![id] }),
             }
         }
         Ok(stored)

@@ -1,7 +1,9 @@
 //! The forward pass: the same for every family and every backend.
 
+use std::collections::BTreeSet;
+
 use plimsoll_backend::{Backend, Batch, Buffer, Cache, Error, Half, Model, Projection};
-use plimsoll_model::{Decoder, Mixer, Mlp, Residual};
+use plimsoll_model::{Decoder, Layer, Mixer, Mlp, Residual};
 
 /// Activations of one step, allocated once.
 pub(crate) struct Scratch<B: Backend> {
@@ -19,9 +21,7 @@ pub(crate) struct Scratch<B: Backend> {
 struct PerWidth<T>(Vec<(usize, T)>);
 
 impl<T> PerWidth<T> {
-    fn new(mut widths: Vec<usize>, make: impl Fn(usize) -> Result<T, Error>) -> Result<Self, Error> {
-        widths.sort_unstable();
-        widths.dedup();
+    fn new(widths: Vec<usize>, make: impl Fn(usize) -> Result<T, Error>) -> Result<Self, Error> {
         Ok(Self(widths.into_iter().map(|width| Ok((width, make(width)?))).collect::<Result<_, Error>>()?))
     }
 
@@ -42,13 +42,30 @@ impl<B: Backend> Scratch<B> {
         let buffer = |width| model.buffer(tokens, width);
         Ok(Self {
             x: buffer(*width)?,
-            attention: PerWidth::new(layers.iter().map(|layer| q_width(&layer.mixer)).collect(), |width| {
-                Ok((buffer(width)?, buffer(width)?))
-            })?,
-            hidden: PerWidth::new(layers.iter().map(|layer| inner_width(&layer.mlp)).collect(), buffer)?,
+            attention: PerWidth::new(q_widths(layers), |width| Ok((buffer(width)?, buffer(width)?)))?,
+            hidden: PerWidth::new(inner_widths(layers), buffer)?,
             logits: model.buffer(outputs, *vocab)?,
         })
     }
+}
+
+/// Rows and width of every buffer of [`Scratch`].
+pub(crate) fn buffers(decoder: &Decoder, tokens: usize, outputs: usize) -> Vec<(usize, usize)> {
+    let (q, inner) = (q_widths(&decoder.layers), inner_widths(&decoder.layers));
+    let widths = [&[decoder.width], &q[..], &q[..], &inner[..]].concat();
+    widths.into_iter().map(|width| (tokens, width)).chain([(outputs, decoder.vocab)]).collect()
+}
+
+fn distinct(widths: impl Iterator<Item = usize>) -> Vec<usize> {
+    widths.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn q_widths(layers: &[Layer]) -> Vec<usize> {
+    distinct(layers.iter().map(|layer| q_width(&layer.mixer)))
+}
+
+fn inner_widths(layers: &[Layer]) -> Vec<usize> {
+    distinct(layers.iter().map(|layer| inner_width(&layer.mlp)))
 }
 
 fn q_width(mixer: &Mixer) -> usize {

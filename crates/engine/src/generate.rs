@@ -40,6 +40,8 @@ pub struct ModelInfo {
     pub parameters: u64,
     /// Where it runs, such as `candle-cpu`.
     pub backend: String,
+    /// Which layers run where, if not all on one backend.
+    pub placement: Option<String>,
     /// Digest of its lock entry; none if it did not come from a lock.
     pub lock_digest: Option<String>,
     /// Loaded from a path, round the lock.

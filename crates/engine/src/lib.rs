@@ -16,6 +16,7 @@
 //! | threads, queues, cancellation | `thread.rs`, `generation.rs` |
 //! | the mathematics of a step | `forward.rs`, `runner.rs` |
 //! | what `plimsoll bench` times | `bench.rs` |
+//! | how much of a model a device holds | `fit.rs` |
 //! | what is read from a model's files | `opened.rs`, `checkpoint.rs`, `assets.rs` |
 //! | weights quantized while loading, and written as GGUF | `quantized.rs`, `export.rs`, `same.rs` |
 //!
@@ -36,6 +37,7 @@ mod draft;
 mod error;
 mod event;
 mod export;
+mod fit;
 mod forward;
 mod generate;
 mod generation;
@@ -64,6 +66,7 @@ pub use defaults::Defaults;
 pub use error::Error;
 pub use event::{Alternative, Event, FinishReason, Finished, Timings, Token, Usage};
 pub use export::Exported;
+pub use fit::{Placed, Sizes};
 pub use generate::{Generate, Health, ModelInfo};
 pub use generation::{Blocking, Events, Generation};
 pub use local::{Bundle, Local};

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::thread::available_parallelism;
 
 use plimsoll_backend::{Backend, Model, TensorSource};
+use plimsoll_formats::blocks::BlockType;
 use plimsoll_formats::{NamedFile, Recipe, TensorView, Weights};
 use plimsoll_lock::{Described, Digest, Load, Quantize, RecipeId, Verified};
 use plimsoll_model::TensorId;
@@ -11,7 +12,7 @@ use plimsoll_model::TensorId;
 use crate::export::derived_from;
 use crate::quantized::Quantized;
 use crate::{
-    Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Text, assets, score,
+    Bundle, Checkpoint, Defaults, Error, KvCache, Local, ModelInfo, Options, Runner, Scores, Sizes, Text, assets, score,
 };
 
 /// Text whose token ids the lock records: words, case, numbers, punctuation, white space, other scripts.
@@ -129,8 +130,8 @@ impl Opened {
         Some(Digest::of(if plain == tools { plain } else { &both }.as_bytes()))
     }
 
-    /// What it is.
-    pub fn info(&self, backend: &str) -> ModelInfo {
+    /// What it is on a backend.
+    pub fn info<B: Backend>(&self, backend: &B) -> ModelInfo {
         let decoder = self.checkpoint.decoder();
         ModelInfo {
             name: self.verified.name().into(),
@@ -138,16 +139,18 @@ impl Opened {
             context: decoder.context,
             vocab: decoder.vocab,
             parameters: decoder.params() as u64,
-            backend: backend.into(),
+            backend: backend.name().into(),
+            placement: backend.placement(decoder),
             lock_digest: self.verified.digest().map(|digest| digest.to_string()),
             unlocked: self.verified.is_unlocked(),
         }
     }
 
-    /// Loads the weights and starts an engine thread with a KV cache of at most `kv_bytes`.
+    /// Loads the weights and starts an engine thread with a KV cache of at most `kv_bytes`; by default of eight full contexts
+    /// within 1 GiB, and fewer where the backend's memory holds no more.
     ///
     /// # Errors
-    /// What the backend lacks or refuses; files that changed while they were read; impossible options.
+    /// What the backend lacks or refuses, a model too large for its memory before anything is loaded; files that changed while they were read; impossible options.
     pub fn start<B: Backend>(
         self,
         backend: B,
@@ -156,9 +159,9 @@ impl Opened {
         progress: Progress<'_>,
     ) -> Result<Local, Error> {
         options.validate()?;
-        let cache = self.cache(&backend, kv_bytes)?;
-        let info = self.info(backend.name());
-        let runner = self.runner(backend, cache, (options.step_tokens, options.outputs()), progress)?;
+        let sizes = Sizes::serving(kv_bytes, &options);
+        let (cache, info) = (self.cache(&backend, sizes)?, self.info(&backend));
+        let runner = self.runner(backend, cache, sizes, progress)?;
         let Self { text, defaults, .. } = self;
         Local::new(runner, Bundle { info, text, defaults, cache }, options)
     }
@@ -174,24 +177,22 @@ impl Opened {
         top: usize,
         progress: Progress<'_>,
     ) -> Result<Vec<Scores>, Error> {
-        const CHUNK: usize = 256;
         let context = self.checkpoint.decoder().context;
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
         if longest > context {
             return Err(Error::invalid("ids", format!("{longest} tokens"), format!("at most {context}, the context")));
         }
-        let block_bytes = backend.block_bytes(self.checkpoint.decoder(), KvCache::BLOCK_TOKENS) as u64;
-        let blocks = longest.div_ceil(KvCache::BLOCK_TOKENS).max(1);
-        let cache = KvCache { blocks, block_tokens: KvCache::BLOCK_TOKENS, block_bytes };
-        let mut runner = self.runner(backend, cache, (CHUNK, CHUNK), progress)?;
-        sequences.iter().map(|ids| score(&mut runner, cache, ids, CHUNK, top)).collect()
+        let sizes = Sizes::scoring(sequences);
+        let cache = self.cache(&backend, sizes)?;
+        let mut runner = self.runner(backend, cache, sizes, progress)?;
+        sequences.iter().map(|ids| score(&mut runner, cache, ids, sizes.tokens, top)).collect()
     }
 
     pub(crate) fn runner<B: Backend>(
         &self,
         backend: B,
         cache: KvCache,
-        (tokens, outputs): (usize, usize),
+        sizes: Sizes,
         progress: Progress<'_>,
     ) -> Result<Runner<B>, Error> {
         let (decoder, source) = (self.checkpoint.decoder().clone(), Counted::new(&self.checkpoint, progress));
@@ -205,16 +206,7 @@ impl Opened {
             }
         };
         self.verified.check_unchanged()?;
-        Runner::new(model, cache, tokens, outputs)
-    }
-
-    /// As many blocks as the budget holds; by default eight full contexts, within 1 GiB.
-    fn cache<B: Backend>(&self, backend: &B, kv_bytes: Option<u64>) -> Result<KvCache, Error> {
-        let decoder = self.checkpoint.decoder();
-        let block = backend.block_bytes(decoder, KvCache::BLOCK_TOKENS) as u64;
-        let context = decoder.context.div_ceil(KvCache::BLOCK_TOKENS) as u64;
-        let default = || block.saturating_mul(context * 8).min(1 << 30);
-        KvCache::within(kv_bytes.unwrap_or_else(default), block.div_ceil(KvCache::BLOCK_TOKENS as u64))
+        Runner::new(model, cache, sizes.tokens, sizes.outputs)
     }
 }
 
@@ -245,9 +237,14 @@ impl<'a> Counted<'a> {
 impl TensorSource for Counted<'_> {
     fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, plimsoll_formats::Error> {
         let view = self.checkpoint.tensor(id)?;
-        self.done.set(self.done.get() + view.data.len() as u64);
+        // A matrix that is embedding and head may be read twice, by backends that share the model.
+        self.done.set(self.total.min(self.done.get() + view.data.len() as u64));
         (self.progress)(self.done.get(), self.total);
         Ok(view)
+    }
+
+    fn block(&self, id: TensorId) -> Result<&'static BlockType, plimsoll_formats::Error> {
+        self.checkpoint.block(id)
     }
 
     fn release(&self, view: TensorView<'_>) {

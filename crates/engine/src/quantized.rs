@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use plimsoll_backend::TensorSource;
+use plimsoll_formats::blocks::BlockType;
 use plimsoll_formats::{Recipe, TensorView, quantize};
 use plimsoll_lock::Digest;
 use plimsoll_model::{Container, TensorId};
@@ -57,20 +58,20 @@ impl<'a> Quantized<'a> {
         Ok(Digest::of_parts(self.digests.borrow().values().map(|digest| digest.0.0.as_slice())))
     }
 
-    /// The block type a tensor is given in.
-    pub(crate) fn block(&self, id: TensorId, shape: &[usize]) -> &'static plimsoll_formats::blocks::BlockType {
-        self.recipe.block(self.checkpoint.decoder(), id, shape)
-    }
-
     fn name(&self, id: TensorId) -> String {
         self.checkpoint.family().names(Container::Gguf).name(id).unwrap_or_else(|_| id.to_string())
     }
 }
 
 impl TensorSource for Quantized<'_> {
+    fn block(&self, id: TensorId) -> Result<&'static BlockType, Error> {
+        let shape = self.checkpoint.tensor(id)?.shape;
+        Ok(self.recipe.block(self.checkpoint.decoder(), id, &shape))
+    }
+
     fn tensor(&self, id: TensorId) -> Result<TensorView<'_>, Error> {
+        let block = self.block(id)?;
         let view = self.source.tensor(id)?;
-        let block = self.block(id, &view.shape);
         let data = quantize(&view, block, self.threads)?;
         let name = self.name(id);
         let head = format!("{name} {block} {:?}\n", view.shape);

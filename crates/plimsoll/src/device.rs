@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "cuda")]
+use plimsoll_backend::Split;
 #[cfg(feature = "candle")]
 use plimsoll_candle::Candle;
 use plimsoll_cpu::Cpu;
@@ -12,8 +14,10 @@ use plimsoll_cuda::{
     gpu::Gpu,
     gpus::{self, GpuId},
 };
+#[cfg(feature = "cuda")]
+use plimsoll_engine::Placed;
 use plimsoll_engine::bench::{Bench, Work};
-use plimsoll_engine::{Local, Opened, Progress, Scores};
+use plimsoll_engine::{Local, Opened, Progress, Scores, Sizes};
 
 #[cfg(feature = "cuda")]
 use crate::KvType;
@@ -136,19 +140,32 @@ impl FromStr for Device {
     }
 }
 
-/// Runs an expression with the backend of a device.
+/// What a model runs on that is meant for a GPU.
+#[cfg(feature = "cuda")]
+enum OnCuda {
+    Whole(Cuda<Gpu>),
+    Shared(Box<Split<Cpu, Cuda<Gpu>>>),
+    /// Not one layer fits.
+    Not(Cpu),
+}
+
+/// Runs an expression with the backend of a device, or with two that share a model loaded for some sizes.
 macro_rules! with_backend {
-    ($settings:expr, $backend:ident => $run:expr) => {
+    ($settings:expr, $opened:expr, $sizes:expr, $backend:ident => $run:expr) => {
         match $settings.device.pick().0 {
             Device::Auto | Device::Cpu => {
                 let $backend = Cpu::new(&$settings.cpu)?;
                 $run
             }
             #[cfg(feature = "cuda")]
-            Device::Cuda(id) => {
-                let $backend = Cuda::new(Gpu::new(id)?, $settings.cuda_kv()?)?;
-                $run
-            }
+            Device::Cuda(id) => match $settings.on_cuda(id, $opened, $sizes)? {
+                OnCuda::Whole($backend) => $run,
+                OnCuda::Shared($backend) => {
+                    let $backend = *$backend;
+                    $run
+                }
+                OnCuda::Not($backend) => $run,
+            },
             #[cfg(feature = "candle")]
             Device::Candle => {
                 let $backend = Candle::cpu();
@@ -177,13 +194,33 @@ impl Settings {
         }
     }
 
+    /// Where a model goes; one that does not fit a GPU is shared only where that was left open.
+    #[cfg(feature = "cuda")]
+    fn on_cuda(&self, id: GpuId, opened: &Opened, sizes: Sizes) -> Result<OnCuda> {
+        use plimsoll_engine::Error::Backend;
+        let cuda = Cuda::new(Gpu::new(id)?, self.cuda_kv()?)?.with_memory(self.gpu_bytes.unwrap_or(u64::MAX));
+        let cuda = if self.fast_prefill { cuda.with_fast_prefill()? } else { cuda };
+        let auto = self.device == Device::Auto;
+        if !auto && self.gpu_bytes.is_none() {
+            return Ok(OnCuda::Whole(cuda));
+        }
+        match opened.place(cuda, || Cpu::new(&self.cpu), sizes) {
+            Ok(Placed::Whole(cuda)) => Ok(OnCuda::Whole(cuda)),
+            Ok(Placed::Shared(split)) => Ok(OnCuda::Shared(Box::new(split))),
+            Err(Backend(plimsoll_backend::Error::Memory { .. })) if auto => Ok(OnCuda::Not(Cpu::new(&self.cpu)?)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(crate) fn local(&self, opened: Opened, progress: Progress<'_>) -> Result<Local> {
-        with_backend!(self, backend => Ok(opened.start(backend, self.kv_bytes, self.options.clone(), progress)?))
+        let sizes = Sizes::serving(self.kv_bytes, &self.options);
+        with_backend!(self, &opened, sizes, backend => Ok(opened.start(backend, self.kv_bytes, self.options.clone(), progress)?))
     }
 
     pub(crate) fn load_bench(&self, opened: &Opened, works: &[Work], progress: Progress<'_>) -> Result<Bench> {
         let chunk = self.options.prefill_chunk;
-        with_backend!(self, backend => Ok(Bench::load(opened, backend, works, chunk, self.kv_bytes, progress)?))
+        let sizes = Bench::sizes(opened, works, chunk)?;
+        with_backend!(self, opened, sizes, backend => Ok(Bench::load(opened, backend, works, chunk, self.kv_bytes, progress)?))
     }
 
     /// Loads a model and scores token ids with it, one sequence after the other.
@@ -197,7 +234,8 @@ impl Settings {
         top: usize,
         progress: Progress<'_>,
     ) -> Result<Vec<Scores>> {
-        with_backend!(self, backend => Ok(opened.score(backend, sequences, top, progress)?))
+        let sizes = Sizes::scoring(sequences);
+        with_backend!(self, opened, sizes, backend => Ok(opened.score(backend, sequences, top, progress)?))
     }
 }
 

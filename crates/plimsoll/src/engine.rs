@@ -19,8 +19,14 @@ pub struct Settings {
     pub device: Device,
     /// Threads, instruction set and kind of cache on the processor.
     pub cpu: CpuOptions,
-    /// Bytes of KV cache at most; by default eight full contexts, within 1 GiB.
+    /// Bytes of KV cache at most; by default eight full contexts, within 1 GiB and what a GPU has free.
     pub kv_bytes: Option<u64>,
+    /// Bytes of a GPU's memory at most. Of a model that takes more, as many of the last layers as fit run there and the others
+    /// on the processor. Without a budget [`Device::Auto`] does so with what is free, and a GPU that was asked for refuses.
+    pub gpu_bytes: Option<u64>,
+    /// Have NVIDIA's cublasLt compute prompts on a GPU, where it is installed: quicker, but what is computed depends, in the last
+    /// bits, on what is computed with it.
+    pub fast_prefill: bool,
     /// Limits of scheduling.
     pub options: Options,
 }

@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Bytes;
 use crate::project::open_model;
-use crate::{chat, input};
+use crate::{chat, input, output};
 
 pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<()> {
     if args.sampling.logprobs.is_some() && !global.json {
@@ -42,7 +42,13 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Result<()> {
 fn load(global: &Global, args: &RunArgs) -> Result<Arc<dyn Generate>> {
     let verified = open_model(global, &args.model)?;
     let bar = Bytes::new("loading");
-    Ok(args.device.settings().start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?)
+    let settings = args.device.settings();
+    let model = settings.start_reporting(Opened::new(verified)?, &|done, total| bar.set(done, total))?;
+    drop(bar);
+    if let Some(placement) = &model.info().placement {
+        output::note(&format!("{}, {placement}", settings.device.pick().0));
+    }
+    Ok(model)
 }
 
 fn request(args: &RunArgs) -> Result<Request> {

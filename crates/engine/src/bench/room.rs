@@ -3,8 +3,9 @@
 use plimsoll_backend::{Plan, Sequence};
 
 use super::work::{Phase, Work};
+use crate::fit::CacheSize;
 use crate::sampler::uniform;
-use crate::{Error, KvCache};
+use crate::{Error, KvCache, Sizes};
 
 /// What the largest of some works takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,6 +35,11 @@ impl Room {
             room.blocks = room.blocks.max((work.depth + work.tokens).div_ceil(KvCache::BLOCK_TOKENS));
         }
         Ok(room)
+    }
+
+    pub(super) fn sizes(&self) -> Sizes {
+        let blocks = self.blocks.saturating_mul(self.sequences);
+        Sizes { tokens: self.step_tokens, outputs: self.sequences, cache: CacheSize::Blocks(blocks) }
     }
 
     /// The cache that holds it, of at most `kv_bytes`.

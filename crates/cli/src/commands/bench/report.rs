@@ -99,6 +99,7 @@ impl Report<'_> {
             "family": info.family,
             "device": self.device.to_string(),
             "backend": info.backend,
+            "placement": info.placement,
             "file_bytes": self.file_bytes,
             "step_bytes": step_bytes,
             "unlocked": info.unlocked,
@@ -119,7 +120,8 @@ impl Report<'_> {
         });
         let mut text = format!("model      {} ({}), {}\n", info.name, info.family, output::size(self.file_bytes));
         // Writing to a string cannot fail.
-        let _ = writeln!(text, "backend    {} on {}, {options}", info.backend, self.device);
+        let placement = info.placement.iter().map(|placement| format!(", {placement}")).collect::<String>();
+        let _ = writeln!(text, "backend    {} on {}{placement}, {options}", info.backend, self.device);
         let _ = writeln!(text, "memory     {memory} at the peak, loaded in {:.2} s", self.load_s);
         let _ = writeln!(text, "bandwidth  {bandwidth}");
         text += "\n         tokens   depth sequences     tok/s       min       max bandwidth\n";
