@@ -11,7 +11,8 @@ use crate::params;
 /// Logits that are found, and logits of a part of a row, which a block searches.
 const TOP: usize = 64;
 const PART: usize = 4096;
-/// Shared memory of a block, in bytes: keys of every thread, up to 16 of those of as many threads as logits are found, those found and some words.
+/// Shared memory of a block, in bytes: the largest key of every thread, all 16 of as many threads as logits are found, those that
+/// are found, and some words. It is `Room` in `kernels/top.cu`.
 const SHARED: usize = (params::THREADS as usize + 16 * TOP + TOP + 10) * 8 + TOP * 4;
 
 /// What a kernel finds in a row, or in a part of it.

@@ -1,8 +1,8 @@
 //! The tokens that may still be drawn.
 //!
-//! Whatever survives is a prefix of the tokens in the order of their logits, and so a draw is a place in that order. Where a device has found
-//! the largest logits of a row, the list is a prefix as well, and how much the others weigh is known within bounds. What both bounds agree on is what
-//! the whole row would give; where they do not, the row is read.
+//! Whatever survives is a prefix of the tokens in the order of their logits, and so a draw is a place in that order. Where a
+//! device has found the largest logits of a row, the list is a prefix as well, and how much the others weigh is known within
+//! bounds. What both bounds agree on is what the whole row would give; where they do not, the row is read.
 
 use std::cmp::Ordering;
 
@@ -53,7 +53,8 @@ impl Candidates {
         Self { list, sorted: false, rest: Rest::default() }
     }
 
-    /// Tokens below `vocab` that a device has found, once `adjust` has lowered their logits, as it lowers those of at most `lowered` others.
+    /// Tokens below `vocab` that a device has found, once `adjust` has lowered their logits, as it lowers those of at most
+    /// `lowered` others.
     pub(super) fn listed(
         top: &Top,
         vocab: usize,

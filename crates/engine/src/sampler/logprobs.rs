@@ -23,7 +23,8 @@ pub(crate) fn top_logprobs(logits: &[f32], n: usize) -> Vec<(u32, f32)> {
     ids.into_iter().map(|id| (id, (f64::from(logits[id as usize]) - sum) as f32)).collect()
 }
 
-/// The log-probability of `id` and those of the `n` most probable, from what a device has found; none if it has not found all of them.
+/// The log-probability of `id` and those of the `n` most probable, from what a device has found; none if it has not found
+/// all of them.
 pub(super) fn listed_logprobs(top: &Top, id: u32, n: usize) -> Option<(f32, Vec<(u32, f32)>)> {
     if n > top.tokens.len() && top.others > 0 {
         return None;
