@@ -150,7 +150,7 @@ fn run(u: &mut Unstructured<'_>, runner: &mut Runner<Cpu>, running: &mut [Runnin
         if plan.tokens.is_empty() {
             continue;
         }
-        let logits = runner.step(&plan).expect("a plan that fits");
+        let logits = runner.logits(&plan).expect("a plan that fits");
         let mut rows = logits.chunks_exact(runner.vocab());
         for part in &plan.sequences {
             let sequence = running.iter_mut().find(|sequence| sequence.blocks == part.block_table);
