@@ -114,6 +114,11 @@ T __shfl_down_sync(uint32_t mask, T value, unsigned delta, int width = 32) {
     return shim::from_lane(shim::SHUFFLE_DOWN, mask, value, lane + delta <= last ? lane + delta : lane);
 }
 
+template <class T>
+T __ldg(const T* at) {
+    return *at;
+}
+
 inline int __dp4a(int a, int b, int sum) {
     for (int i = 0; i < 4; i++) sum += int(int8_t(a >> 8 * i)) * int(int8_t(b >> 8 * i));
     return sum;

@@ -101,7 +101,8 @@ fn the_last_half_of_a_model_is_repeated() {
     let mut split = runner_on(Split::new(Naive, Cuda::new(shim, KvType::F16).unwrap(), 1), &case);
     let mut whole = runner(Shim::new(Order::Forward), &case);
     for position in 0..4 {
-        let (found, expected) = (split.logits(&decode(2, position)).unwrap(), whole.logits(&decode(2, position)).unwrap());
+        let (found, expected) =
+            (split.logits(&decode(2, position)).unwrap(), whole.logits(&decode(2, position)).unwrap());
         let most = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(most < 1e-3 && found.len() == expected.len(), "{most:e}");
     }

@@ -56,8 +56,8 @@ struct RoundedPart {
     }
 };
 
-// Rows in shared memory, one behind the other. Of each step of the sixteen slots there are two planes of codes and one of heads, then
-// eight of floats: lanes read side by side.
+// Rows in shared memory, one behind the other. A row has, for each step of the sixteen slots, two planes of codes and one of heads,
+// then for each step eight planes of floats: lanes read side by side.
 struct Activations {
     unsigned groups;  // of a slot
     bool rounded, floats;
@@ -100,6 +100,15 @@ struct Activations {
             if (group >= all) continue;
             codes(column, step, part / 4, slot)[part % 4] = int(own.codes);
             if (part == 0) *scale(column, step, slot) = own.head;
+        }
+    }
+
+    // The same from rows in eight bits: codes and heads of so many groups.
+    __device__ void take(unsigned column, const uint4* from, const uint2* heads, unsigned count) const {
+        for (unsigned i = threadIdx.x; i < 2 * groups * SLOTS; i += THREADS) {
+            const unsigned group = i / 2, half = i % 2, slot = group / groups, step = group % groups;
+            row(column)[step * ROUNDED + half * SLOTS + slot] = group < count ? from[i] : make_uint4(0, 0, 0, 0);
+            if (half == 0) *scale(column, step, slot) = group < count ? heads[group] : make_uint2(0, 0);
         }
     }
 };

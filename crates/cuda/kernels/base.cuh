@@ -153,6 +153,12 @@ __device__ inline void load_once(uint4& bits, uint64_t at, bool wanted) {
 #endif
 }
 
+// Of what no launch writes.
+template <class T>
+__device__ inline T load_constant(uint64_t base, size_t index) {
+    return __ldg(reinterpret_cast<const T*>(base) + index);
+}
+
 template <class T>
 __device__ inline T load(uint64_t base, size_t index) {
     return reinterpret_cast<const T*>(base)[index];

@@ -119,11 +119,11 @@ struct Lane {
             load_once(group.codes[i], codes + (step * planes(FORMAT) + i) * WARP * sizeof(uint4), wanted);
         }
         if (!wanted) return;
-        if constexpr (FORMAT == Q5_K) group.high.x = load<uint32_t>(high, step * WARP);
-        if constexpr (FORMAT == Q6_K) group.high = load<uint2>(high, step * WARP);
-        if constexpr (FORMAT == MXFP4) group.scale = load<uint8_t>(scales, step * WARP);
+        if constexpr (FORMAT == Q5_K) group.high.x = load_constant<uint32_t>(high, step * WARP);
+        if constexpr (FORMAT == Q6_K) group.high = load_constant<uint2>(high, step * WARP);
+        if constexpr (FORMAT == MXFP4) group.scale = load_constant<uint8_t>(scales, step * WARP);
         if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q6_K) {
-            group.scale = load<uint16_t>(scales, step * WARP);
+            group.scale = load_constant<uint16_t>(scales, step * WARP);
         }
     }
 };
@@ -131,8 +131,8 @@ struct Lane {
 // What the groups of a block share.
 template <uint32_t FORMAT>
 __device__ inline uint4 fetch_block(const Matrix& m, unsigned block) {
-    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) return load<uint4>(m.blocks, block);
-    if constexpr (FORMAT == Q6_K) return make_uint4(load<uint16_t>(m.blocks, block), 0, 0, 0);
+    if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) return load_constant<uint4>(m.blocks, block);
+    if constexpr (FORMAT == Q6_K) return make_uint4(load_constant<uint16_t>(m.blocks, block), 0, 0, 0);
     return make_uint4(0, 0, 0, 0);
 }
 

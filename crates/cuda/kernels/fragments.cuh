@@ -5,19 +5,8 @@
 
 // What the integers that stand for codes are multiplied with: those with an offset fill their bytes, so that taking it off flips
 // the highest bit.
-__device__ constexpr float unit(uint32_t format) { return format == Q4_0 ? 0.0625f : format == Q6_K ? 0.25f : 1.0f; }
-
-// Twice the values of eight codes of MXFP4: those in the low four bits of the bytes, and those in the high ones.
-__device__ inline void mxfp4_words(uint32_t packed, int* words) {
-    const uint32_t codes = packed & 0x77777777, sides = 0x32103210 | (packed & 0x88888888) >> 1;
-    uint32_t pairs[2];
-    for (int half = 0; half < 2; half++) {
-        const uint32_t above = __byte_perm(0x03020100, 0x0c080604, codes >> 16 * half);
-        const uint32_t below = __byte_perm(0xfdfeff00, 0xf4f8fafc, codes >> 16 * half);
-        pairs[half] = __byte_perm(above, below, sides >> 16 * half);
-    }
-    words[0] = int(__byte_perm(pairs[0], pairs[1], 0x6420));
-    words[1] = int(__byte_perm(pairs[0], pairs[1], 0x7531));
+__device__ constexpr float unit(uint32_t format) {
+    return format == Q4_0 ? 0.0625f : format == MXFP4 ? 0.125f : format == Q6_K ? 0.25f : 1.0f;
 }
 
 // Codes less their offset, in `unit`.
@@ -32,7 +21,10 @@ __device__ inline void load_words(const Matrix& m, const Place& place, unsigned 
         words[0] = int((packed << 4 & 0xf0f0f0f0) ^ 0x80808080);
         words[1] = int((packed & 0xf0f0f0f0) ^ 0x80808080);
     }
-    if constexpr (FORMAT == MXFP4) mxfp4_words(packed, words);
+    if constexpr (FORMAT == MXFP4) {
+        mxfp4_codes(packed, words, words + 1);
+        for (int half = 0; half < 2; half++) words[half] = int(uint32_t(words[half]) << 3 ^ 0x80808080);
+    }
     if constexpr (FORMAT == Q4_K || FORMAT == Q5_K) {
         words[0] = int(packed & 0x0f0f0f0f);
         words[1] = int(packed >> 4 & 0x0f0f0f0f);

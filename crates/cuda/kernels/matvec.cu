@@ -6,14 +6,15 @@
 struct Matvec {
     // Results of one lie behind those of the other; a gate and what it gates for GATE.
     Matrix matrices[3];
-    // f32 `[.., width]`.
-    uint64_t x;
+    // f32 `[.., width]`, or codes of rows in eight bits, which have heads.
+    uint64_t x, heads;
     // Which rows of x, or none for the first ones.
     uint64_t rows;
     // Weights of an RMS norm on x, or none.
     uint64_t norm;
-    // f32 `[columns, stride]`.
-    uint64_t out;
+    // f32 `[columns, stride]`, or codes of rows in eight bits, which have heads: of GATE alone, with whole groups, and an even
+    // number of turns.
+    uint64_t out, out_heads;
     uint32_t count, action, width, columns, stride;
     // Panels of a warp.
     uint32_t turns;
@@ -59,7 +60,7 @@ struct Products {
         with_format(matrix.format, *this);
         const unsigned slot = lane() % SLOTS;
         unsigned row = lane() / SLOTS;
-        float* room = activations.room() + ROOM + warp() * (PANEL * COLUMNS * SLOTS);
+        float* room = this->room() + warp() * (PANEL * COLUMNS * SLOTS);
         for (unsigned c = 0; c < COLUMNS; c++) room[(row * COLUMNS + c) * SLOTS + slot] = sums[c];
         __syncwarp();
         float total = 0.0f;
@@ -73,6 +74,29 @@ struct Products {
         return matrix.bias && row < matrix.rows ? __fadd_rn(total, load<float>(matrix.bias, row)) : total;
     }
 
+    // For the sums of the warps' lanes, then for a group of results of each column.
+    __device__ float* room() const { return activations.room() + ROOM; }
+    __device__ float* results(unsigned column) const {
+        return room() + WARPS * PANEL * COLUMNS * SLOTS + column * GROUP;
+    }
+
+    // Rounds the results, all of them together.
+    __device__ void put_rounded(unsigned group) const {
+        __syncthreads();
+        const unsigned column = lane() / 8, part = lane() % 8;
+        if (warp() == 0) {
+            float values[4] = {};
+            for (unsigned i = 0; i < 4 && column < columns; i++) values[i] = results(column)[part * 4 + i];
+            const RoundedPart rounded(values);
+            if (column < columns) {
+                const size_t place = size_t(first + column) * (p.stride / GROUP) + group;
+                reinterpret_cast<uint32_t*>(p.out)[place * 8 + part] = rounded.codes;
+                if (part == 0) reinterpret_cast<uint2*>(p.out_heads)[place] = rounded.head;
+            }
+        }
+        __syncthreads();
+    }
+
     // Reads the activations, the first time: weights need not wait for those who compute them.
     __device__ void prepare() {
         if (ready) return;
@@ -80,8 +104,14 @@ struct Products {
         wait_for_last();
         for (unsigned c = 0; c < columns; c++) {
             const unsigned row = p.rows ? load<uint32_t>(p.rows, first + c) : first + c;
-            const float* x = reinterpret_cast<const float*>(p.x) + size_t(row) * p.width;
-            activations.fill(c, x, p.width, reinterpret_cast<const float*>(p.norm), p.eps);
+            if (p.heads) {
+                const size_t from = size_t(row) * groups;
+                const uint4* codes = reinterpret_cast<const uint4*>(p.x) + 2 * from;
+                activations.take(c, codes, reinterpret_cast<const uint2*>(p.heads) + from, groups);
+            } else {
+                const float* x = reinterpret_cast<const float*>(p.x) + size_t(row) * p.width;
+                activations.fill(c, x, p.width, reinterpret_cast<const float*>(p.norm), p.eps);
+            }
         }
         __syncthreads();
     }
@@ -124,9 +154,9 @@ struct Products {
         } else {
             float weights[GROUP];
             unpack_floats(packed, weights);
-            for (unsigned c = 0; c < COLUMNS; c++) {
-                if (COLUMNS > 1 && c >= columns) break;
-                UNROLL for (unsigned quad = 0; quad < GROUP / 4; quad++) {
+            UNROLL for (unsigned quad = 0; quad < GROUP / 4; quad++) {
+                for (unsigned c = 0; c < COLUMNS; c++) {
+                    if (COLUMNS > 1 && c >= columns) break;
                     const float4 a = rows.plain(c, step, quad);
                     sums[c] = __fmaf_rn(weights[4 * quad], a.x, sums[c]);
                     sums[c] = __fmaf_rn(weights[4 * quad + 1], a.y, sums[c]);
@@ -159,7 +189,12 @@ __device__ void matvec(const Matvec& p, Result result) {
         }
         const unsigned row = panel * PANEL + lane() / SLOTS, column = lane() % SLOTS;
         const bool inside = row < p.matrices[index].rows && column < products.columns;
-        result(index, products.first + column, row, start + row, value, inside);
+        if (p.out_heads) {
+            if (inside) products.results(column)[row % GROUP] = value;
+            if (turn % 2 == 1) products.put_rounded(row / GROUP);
+        } else {
+            result(index, products.first + column, row, start + row, value, inside);
+        }
     }
     products.prepare();
 }

@@ -12,8 +12,9 @@ use crate::batch::{Batch, filled};
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
+use crate::pack::GROUP;
 use crate::params::{self, COPIED, GRID, QUERIES, SPLIT, THREADS};
-use crate::product::{Action, Input, Output, shared};
+use crate::product::{Action, Class, Input, Output, shared};
 use crate::weights::{Linear, Weights};
 
 /// Warps of a block.
@@ -263,7 +264,10 @@ impl<D: Driver> Backend for Cuda<D> {
         let weights = &model.layers[layer];
         let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm), batch };
         let stride = weights.gate_up[0].rows();
-        self.products(&weights.gate_up.each_ref(), input, Output::new(h, Action::Gate, stride))
+        let linears = weights.gate_up.each_ref();
+        let few = matches!(Class::of(&linears, &input, Action::Gate), Class::Few);
+        h.rounded = few && weights.down.rounds() && stride.is_multiple_of(GROUP);
+        self.products(&linears, input, Output::new(h, Action::Gate, stride))
     }
 
     fn logits(&self, model: &Weights<D>, batch: &Batch<D>, x: &Buffer<D>, out: &mut Buffer<D>) -> Result<(), Error> {
@@ -300,12 +304,16 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn read(&self, buffer: &Buffer<D>, range: Range<usize>) -> Result<Vec<f32>, Error> {
+        if buffer.rounded {
+            return self.device.read_rounded(buffer, range);
+        }
         let mut values = vec![0.0; range.len()];
         self.device.read(buffer, range.start, &mut values)?;
         Ok(values)
     }
 
     fn write(&self, values: &[f32], buffer: &mut Buffer<D>) -> Result<(), Error> {
+        buffer.rounded = false;
         self.device.write(buffer, values)
     }
 }

@@ -32,6 +32,8 @@ pub struct Buffer<D: Driver> {
     offset: usize,
     pub(crate) address: u64,
     pub(crate) bytes: usize,
+    /// Whether it has rows in eight bits.
+    pub(crate) rounded: bool,
 }
 
 /// Launches to start again, with all memory they may use.
@@ -93,7 +95,7 @@ impl<D: Driver> Device<D> {
     /// Memory with anything in it.
     pub(crate) fn buffer(&self, bytes: usize) -> Result<Buffer<D>, Error> {
         let (piece, offset) = self.arena.borrow_mut().place(&self.driver, bytes)?;
-        Ok(Buffer { address: self.driver.address(&piece) + offset as u64, piece, offset, bytes })
+        Ok(Buffer { address: self.driver.address(&piece) + offset as u64, piece, offset, bytes, rounded: false })
     }
 
     /// Memory with values in it.

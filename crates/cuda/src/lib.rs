@@ -17,6 +17,7 @@ mod need;
 mod pack;
 mod params;
 mod product;
+mod rounded;
 #[cfg(test)]
 mod table;
 mod tile;

@@ -41,9 +41,11 @@ params!("embed" Embed { matrix: Matrix, tokens: u64, out: u64, width: u32, scale
 params!(Matvec {
     matrices: [Matrix; 3],
     x: u64,
+    heads: u64,
     rows: u64,
     norm: u64,
     out: u64,
+    out_heads: u64,
     count: u32,
     action: u32,
     width: u32,

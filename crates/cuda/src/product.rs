@@ -27,7 +27,7 @@ pub(crate) enum Action {
 /// becomes faster than the other is to be measured.
 const FEW: usize = 4;
 
-/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through.
+/// What a product reads: rows of f32, all of them or those of a list, and the norm they go through; or rows in eight bits.
 pub(crate) struct Input<'a, D: Driver> {
     pub(crate) x: &'a Buffer<D>,
     pub(crate) rows: u64,
@@ -56,8 +56,8 @@ pub(crate) fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize
     let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
     let places = linears[0].width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
     let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
-    // Behind the rows: sums of the block, and of its threads.
-    columns * column + 64 + columns * 4 * THREADS as usize
+    // Behind the rows: sums of the block, of its threads, and a group of results.
+    columns * column + 64 + columns * 4 * (THREADS as usize + GROUP)
 }
 
 /// Who does a product.
@@ -122,14 +122,17 @@ impl<D: Driver> Cuda<D> {
             Action::Gate => panels(&linears[0]),
             _ => linears.iter().map(panels).sum(),
         };
-        let turns = panels.div_ceil(WARPS * BLOCKS);
+        // Two turns of all warps are a group of results.
+        let turns = panels.div_ceil(WARPS * BLOCKS).next_multiple_of(if to.rounded { 2 } else { 1 });
         let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let params = params::Matvec {
             matrices: [matrix(0), matrix(1), matrix(2)],
             x: x.address,
+            heads: x.heads(),
             rows,
             norm: norm.map_or(0, Norm::address),
             out: to.address,
+            out_heads: to.heads(),
             count: linears.len() as u32,
             action: action as u32,
             width: width as u32,

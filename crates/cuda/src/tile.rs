@@ -23,19 +23,15 @@ pub(crate) fn rounded_bytes(rows: usize, width: usize) -> usize {
 }
 
 impl<D: Driver> Cuda<D> {
-    /// `W norm(x) + b` of quantized matrices that read the same rows.
-    pub(crate) fn tiles(
-        &self,
-        linears: &[&Linear<D>],
-        input: Input<'_, D>,
-        output: Output<'_, D>,
-    ) -> Result<(), Error> {
-        let Input { x, rows, count, norm, batch } = input;
-        let Output { to, action, stride, scale, cap } = output;
-        let width = linears[0].width;
-        let (codes, heads) =
-            (batch.rounded.address, batch.rounded.address + (count * width.div_ceil(GROUP) * CODES) as u64);
-        let round = params::RoundRows {
+    /// Where rows are in eight bits: those that are not yet are rounded.
+    fn round(&self, width: usize, input: &Input<'_, D>) -> Result<(u64, u64), Error> {
+        let Input { x, rows, count, norm, batch } = *input;
+        if x.rounded {
+            return Ok((x.address, x.heads()));
+        }
+        let codes = batch.rounded.address;
+        let heads = codes + (count * width.div_ceil(GROUP) * CODES) as u64;
+        let params = params::RoundRows {
             x: x.address,
             rows,
             norm: norm.map_or(0, Norm::address),
@@ -44,8 +40,20 @@ impl<D: Driver> Cuda<D> {
             width: width as u32,
             eps: norm.map_or(0.0, |norm| norm.eps),
         };
-        self.device.launch([count, 1, 1], WARPS * 4, round)?;
+        self.device.launch([count, 1, 1], WARPS * 4, params)?;
+        Ok((codes, heads))
+    }
 
+    /// `W norm(x) + b` of quantized matrices that read the same rows.
+    pub(crate) fn tiles(
+        &self,
+        linears: &[&Linear<D>],
+        input: Input<'_, D>,
+        output: Output<'_, D>,
+    ) -> Result<(), Error> {
+        let Output { to, action, stride, scale, cap } = output;
+        let (width, count) = (linears[0].width, input.count);
+        let (codes, heads) = self.round(width, &input)?;
         let blocks: usize = match action {
             // Half of a block's warps have the gate, half what it gates.
             Action::Gate => linears[0].rows().div_ceil(WARPS / 2 * ROWS),
