@@ -17,7 +17,7 @@ use plimsoll_cuda::{
 #[cfg(feature = "cuda")]
 use plimsoll_engine::Placed;
 use plimsoll_engine::bench::{Bench, Work};
-use plimsoll_engine::{Local, Opened, Progress, Scores, Sizes};
+use plimsoll_engine::{Local, Opened, Options, Progress, Scores};
 
 #[cfg(feature = "cuda")]
 use crate::KvType;
@@ -180,7 +180,27 @@ macro_rules! with_backend {
     };
 }
 
+impl Device {
+    /// Limits of scheduling that suit it: a GPU is only busy with many tokens at a time.
+    fn options(self) -> Options {
+        match self {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(_) => {
+                let mut options = Options::default();
+                (options.step_tokens, options.prefill_chunk, options.sequences) = (2048, 1024, 256);
+                options
+            }
+            _ => Options::default(),
+        }
+    }
+}
+
 impl Settings {
+    /// Limits of scheduling: those that were set, or what suits the device.
+    pub fn options(&self) -> Options {
+        self.options.clone().unwrap_or_else(|| self.device.pick().0.options())
+    }
+
     /// How keys and values are stored on a GPU.
     #[cfg(feature = "cuda")]
     fn cuda_kv(&self) -> Result<plimsoll_cuda::KvType> {
@@ -196,7 +216,7 @@ impl Settings {
 
     /// Where a model goes; one that does not fit a GPU is shared only where that was left open.
     #[cfg(feature = "cuda")]
-    fn on_cuda(&self, id: GpuId, opened: &Opened, sizes: Sizes) -> Result<OnCuda> {
+    fn on_cuda(&self, id: GpuId, opened: &Opened, sizes: plimsoll_engine::Sizes) -> Result<OnCuda> {
         use plimsoll_engine::Error::Backend;
         let cuda = Cuda::new(Gpu::new(id)?, self.cuda_kv()?)?.with_memory(self.gpu_bytes.unwrap_or(u64::MAX));
         let cuda = if self.fast_prefill { cuda.with_fast_prefill()? } else { cuda };
@@ -213,14 +233,17 @@ impl Settings {
     }
 
     pub(crate) fn local(&self, opened: Opened, progress: Progress<'_>) -> Result<Local> {
-        let sizes = Sizes::serving(self.kv_bytes, &self.options);
-        with_backend!(self, &opened, sizes, backend => Ok(opened.start(backend, self.kv_bytes, self.options.clone(), progress)?))
+        let options = self.options();
+        with_backend!(self, &opened, plimsoll_engine::Sizes::serving(self.kv_bytes, &options), backend => {
+            Ok(opened.start(backend, self.kv_bytes, options, progress)?)
+        })
     }
 
     pub(crate) fn load_bench(&self, opened: &Opened, works: &[Work], progress: Progress<'_>) -> Result<Bench> {
-        let chunk = self.options.prefill_chunk;
-        let sizes = Bench::sizes(opened, works, chunk)?;
-        with_backend!(self, opened, sizes, backend => Ok(Bench::load(opened, backend, works, chunk, self.kv_bytes, progress)?))
+        let chunk = self.options().prefill_chunk;
+        with_backend!(self, opened, Bench::sizes(opened, works, chunk)?, backend => {
+            Ok(Bench::load(opened, backend, works, chunk, self.kv_bytes, progress)?)
+        })
     }
 
     /// Loads a model and scores token ids with it, one sequence after the other.
@@ -234,8 +257,9 @@ impl Settings {
         top: usize,
         progress: Progress<'_>,
     ) -> Result<Vec<Scores>> {
-        let sizes = Sizes::scoring(sequences);
-        with_backend!(self, opened, sizes, backend => Ok(opened.score(backend, sequences, top, progress)?))
+        with_backend!(self, opened, plimsoll_engine::Sizes::scoring(sequences), backend => {
+            Ok(opened.score(backend, sequences, top, progress)?)
+        })
     }
 }
 

@@ -27,8 +27,8 @@ pub struct Settings {
     /// Have NVIDIA's cublasLt compute prompts on a GPU, where it is installed: quicker, but what is computed depends, in the last
     /// bits, on what is computed with it.
     pub fast_prefill: bool,
-    /// Limits of scheduling.
-    pub options: Options,
+    /// Limits of scheduling; by default what suits the device.
+    pub options: Option<Options>,
 }
 
 /// Loads the models of a lock. Every model it hands out runs in a thread of its own and shares nothing with the others.

@@ -95,7 +95,7 @@ fn greedy_tokens_do_not_depend_on_chunks_neighbours_or_prefix_hits() {
     let request = |ids: &[u32]| Request::ids(ids.to_vec()).max_tokens(64).temperature(0.0).ignore_eos();
     let (_, dir) = containers().remove(0);
     for chunk in [1, 7, 64] {
-        let model = start(dir.path(), |settings| settings.options.prefill_chunk = chunk);
+        let model = start(dir.path(), |settings| settings.options.get_or_insert_default().prefill_chunk = chunk);
         for (prompt, greedy) in &prompts {
             assert_eq!(&answer(&*model, request(prompt)).ids, greedy, "alone, chunk {chunk}");
         }

@@ -129,7 +129,7 @@ fn answers_have_the_same_bits_through_the_engine() {
         let mut expected = None;
         for (threads, chunk) in [1, 2].into_iter().flat_map(|threads| CHUNKS.map(|chunk| (threads, chunk))) {
             let mut settings = Settings::default();
-            (settings.cpu, settings.options.prefill_chunk) = (cpu(threads), chunk);
+            (settings.cpu, settings.options.get_or_insert_default().prefill_chunk) = (cpu(threads), chunk);
             let model = settings.start(open_unlocked(&path).unwrap()).unwrap();
             let start = |seed: u32, len: usize| {
                 let prompt = random(len, model.info().vocab, seed);

@@ -30,9 +30,9 @@ pub(crate) struct BenchArgs {
     /// Sequences that are answered side by side
     #[arg(short, long, value_name = "N,…", value_delimiter = ',', default_value = "1")]
     pub(crate) batch: Vec<usize>,
-    /// Tokens of a prompt in a step at most
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub(crate) chunk: usize,
+    /// Tokens of a prompt in a step at most [default: 512, on a GPU 1024]
+    #[arg(long, value_name = "N")]
+    pub(crate) chunk: Option<usize>,
     /// Repetitions, of which the median counts
     #[arg(long, value_name = "N", default_value = "5", value_parser = at_most(100_000))]
     pub(crate) reps: usize,

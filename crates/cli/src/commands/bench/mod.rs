@@ -53,7 +53,10 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
 /// The cache may take what memory there is.
 fn settings(args: &BenchArgs, machine: &Machine) -> Settings {
     let mut settings = args.device.settings();
-    settings.options.prefill_chunk = args.chunk;
+    let mut options = settings.options();
+    let on_cpu = settings.device.cpu(&settings).is_some();
+    options.prefill_chunk = args.chunk.unwrap_or(if on_cpu { 512 } else { options.prefill_chunk });
+    settings.options = Some(options);
     settings.kv_bytes = machine.memory.as_ref().map(|memory| memory.available);
     settings
 }
