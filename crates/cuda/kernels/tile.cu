@@ -1,7 +1,7 @@
-// Products of matrices with many columns, on tensor cores: a block takes 128 rows of a matrix and 64 columns.
+// Products of matrices with many columns, on tensor cores.
 //
-// A warp has sixteen rows. A group of 32 values is one product of tiles, whose integers are then scaled and added in the order
-// that format.cuh sets, so that results have the bits they have with few columns.
+// A warp has sixteen rows of a matrix. A group of 32 values is one product of tiles, whose integers are then scaled and added in
+// the order that format.cuh sets, so that results have the bits they have with few columns.
 #include "activations.cuh"
 #include "fragments.cuh"
 #include "mma.cuh"
@@ -18,89 +18,137 @@ struct Tile {
     float scale, cap;
 };
 
-// Columns of a block, of which an mma takes sixteen; rows of a warp, of which it takes eight.
-constexpr unsigned TILE_COLUMNS = 64, WARP_ROWS = 16;
-// Groups that are staged together: as many heads of activations as threads.
-constexpr unsigned STAGE = THREADS / TILE_COLUMNS;
+constexpr unsigned WARP_ROWS = 16;
 
-// Activations of some groups.
+// How the warps of a block share a product: of TILES times sixteen columns, and where PARTS of them, a team, have the same rows,
+// each with slots of its own.
+template <unsigned TILES_, unsigned PARTS_>
+struct Shape {
+    static constexpr unsigned TILES = TILES_, PARTS = PARTS_;
+    static constexpr unsigned COLUMNS = 16 * TILES, TEAMS = WARPS / PARTS, ROWS = TEAMS * WARP_ROWS;
+    // Slots of a warp; groups of it that are staged together, whose weights are asked for at once.
+    static constexpr unsigned OWN = SLOTS / PARTS, STAGED = PARTS == 1 ? 2 : 4;
+    // Groups of a stage, and of all its columns.
+    static constexpr unsigned ENTRIES = PARTS * STAGED, COPIES = ENTRIES * COLUMNS;
+    static_assert(COPIES <= THREADS);
+};
+
+// Activations of some groups of every part.
+template <class S>
 struct Stage {
     // First and second half of a group.
-    uint4 codes[STAGE][2][TILE_COLUMNS];
+    uint4 codes[S::ENTRIES][2][S::COLUMNS];
     // Scale, and the sum of the codes as f32.
-    uint2 heads[STAGE][TILE_COLUMNS];
+    uint2 heads[S::ENTRIES][S::COLUMNS];
 };
 
 // Where a block finds its activations.
+template <class S>
 struct Columns {
-    const uint4* codes;
-    const uint2* heads;
-    unsigned first, last, groups;
+    const Tile& p;
+    unsigned groups, steps;
 
-    // Begins to copy those of some groups. One that is not there is another, whose products go nowhere.
-    __device__ void copy_to(Stage& stage, unsigned group) const {
-        const unsigned column = threadIdx.x / STAGE, step = threadIdx.x % STAGE;
-        const size_t place = size_t(min(first + column, last)) * groups + min(group + step, groups - 1);
-        copy(&stage.codes[step][0][column], codes + place * 2);
-        copy(&stage.codes[step][1][column], codes + place * 2 + 1);
-        copy(&stage.heads[step][column], heads + place);
+    __device__ static unsigned entry() { return threadIdx.x % (S::ENTRIES); }
+    __device__ static unsigned column() { return threadIdx.x / (S::ENTRIES); }
+
+    // Begins to copy, one group a thread. A group that is not there is another, whose products go nowhere.
+    __device__ void copy_to(Stage<S>& stage, unsigned first) const {
+        if (threadIdx.x >= S::COPIES) return;
+        const unsigned group = first + entry() / S::STAGED * S::OWN * steps + entry() % S::STAGED;
+        const unsigned row = min(blockIdx.x * S::COLUMNS + column(), p.columns - 1);
+        const unsigned place = row * groups + min(group, groups - 1);
+        const uint4* codes = reinterpret_cast<const uint4*>(p.codes) + size_t(place) * 2;
+        copy(&stage.codes[entry()][0][column()], codes);
+        copy(&stage.codes[entry()][1][column()], codes + 1);
+        copy(&stage.heads[entry()][column()], reinterpret_cast<const uint2*>(p.heads) + place);
     }
     // Waits for what the thread copies.
-    __device__ void finish(Stage& stage) const {
+    __device__ void finish(Stage<S>& stage) const {
+        if (threadIdx.x >= S::COPIES) return;
         copied();
-        uint2& head = stage.heads[threadIdx.x % STAGE][threadIdx.x / STAGE];
+        uint2& head = stage.heads[entry()][column()];
         head.y = __float_as_uint(whole(__dp2a_lo(int(head.y), 0x0101, WHOLE)));
     }
 };
 
-// Sixteen rows, a warp's, with all columns of its block: `[t, j]` is what an mma adds to, sixteen columns by eight rows.
+// A group of a row: of which slot, and which of the slot's.
+struct Cursor {
+    unsigned group, slot, step;
+
+    __device__ Cursor after(unsigned steps) const {
+        const bool last = step + 1 == steps;
+        return {group + 1, last ? slot + 1 : slot, last ? 0 : step + 1};
+    }
+};
+
+// A warp's rows with all columns of its block: `[t, j]` is what an mma adds to, sixteen columns by eight rows.
+template <class S>
 struct WarpTile {
     const Matrix& matrix;
     // The warp's first row; groups of a row, and of a slot.
     unsigned first, groups, steps;
-    // The next group's slot, and its number there.
-    unsigned slot, step;
-    const Stage* stage;
-    // Its first group, and the groups it has.
-    unsigned group, count;
-    float sums[TILE_COLUMNS / 16][2][4], totals[TILE_COLUMNS / 16][2][4];
+    // Among those with other rows, and those with the same.
+    unsigned team, part;
+    Cursor next;
+    const Stage<S>* stage;
+    // Groups that the stage has for the warp.
+    unsigned count;
+    float sums[S::TILES][2][4];
 
-    // Where the warp's row of a number has the group that so many follow.
-    __device__ Place place(unsigned row, unsigned group, unsigned ahead) const {
-        const bool next = step + ahead >= steps;
+    // A row that is not there is one of the last panel, whose results go nowhere.
+    __device__ Place place(unsigned row, const Cursor& at) const {
+        const unsigned panel = min((first + row) / PANEL, (matrix.rows - 1) / PANEL);
         Place place;
-        place.row = min(first + row, matrix.rows - 1);
-        place.step = place.row / PANEL * steps + (next ? step + ahead - steps : step + ahead);
-        place.lane = place.row % PANEL * SLOTS + slot + next;
-        place.group = group;
+        place.row = panel * PANEL + row % PANEL;
+        place.step = panel * steps + at.step;
+        place.lane = row % PANEL * SLOTS + at.slot;
+        place.group = at.group;
         place.groups = groups;
         return place;
     }
 
-    // A stage, two groups at a time: half a warp has the scales of one each.
+    // Adds a stage.
     template <uint32_t FORMAT>
     __device__ void run() {
         if constexpr (FORMAT >= Q8_0) {
-            for (unsigned i = 0; i < count; i += 2) {
-                const unsigned ahead = i + 1 < count ? lane() / WARP_ROWS : 0;
-                float scales[2], minimum;
-                load_scales<FORMAT>(matrix, place(lane() % WARP_ROWS, group + i + ahead, ahead), scales, minimum);
-                const float scale = __fmul_rn(scales[0], unit(FORMAT));
-                const float other = FORMAT == Q6_K ? __fmul_rn(scales[1], unit(FORMAT)) : -minimum;
-                add<FORMAT>(i, 0, scale, other);
-                if (i + 1 < count) add<FORMAT>(i + 1, WARP_ROWS, scale, other);
+            if (count == 0) return;
+            int words[S::STAGED][2][2];
+            float scale[S::STAGED / 2], other[S::STAGED / 2];
+            Cursor at = next;
+            UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
+                const Cursor after = i + 1 < count ? at.after(steps) : at;
+                UNROLL for (unsigned j = 0; j < 2; j++) {
+                    load_words<FORMAT>(matrix, place(8 * j + lane() / 4, at), lane() % 4, words[i][j]);
+                }
+                // Half of the warp has the scales of this group, half those of the next.
+                if (i % 2 == 0) {
+                    const Place own = place(lane() % WARP_ROWS, lane() < WARP_ROWS ? at : after);
+                    load_pair<FORMAT>(own, scale[i / 2], other[i / 2]);
+                }
+                at = after;
+            }
+            UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
+                if (i >= count) break;
+                add<FORMAT>(part * S::STAGED + i, words[i], i % 2 * WARP_ROWS, scale[i / 2], other[i / 2]);
             }
         }
     }
 
-    // A group, whose scales lie in the lanes behind `source`; the other is that of the second half, or the minimum.
+    // The scale of a group, and that of its second half or its minimum.
     template <uint32_t FORMAT>
-    __device__ void add(unsigned i, unsigned source, float scale, float other) {
+    __device__ void load_pair(const Place& place, float& scale, float& other) const {
+        float scales[2], minimum;
+        load_scales<FORMAT>(matrix, place, scales, minimum);
+        scale = __fmul_rn(scales[0], unit(FORMAT));
+        other = FORMAT == Q6_K ? __fmul_rn(scales[1], unit(FORMAT)) : -minimum;
+    }
+
+    // Adds a group, whose scales lie in the lanes behind `source`.
+    template <uint32_t FORMAT>
+    __device__ void add(unsigned entry, const int (&words)[2][2], unsigned source, float scale, float other) {
         constexpr bool MINIMUM = FORMAT == Q4_K || FORMAT == Q5_K;
-        int words[2][2];
         float scales[2][2], others[2][2], shifts[2][2];
         UNROLL for (unsigned j = 0; j < 2; j++) {
-            load_words<FORMAT>(matrix, place(8 * j + lane() / 4, group + i, 0), lane() % 4, words[j]);
             UNROLL for (unsigned r = 0; r < 2; r++) {
                 const unsigned from = source + 8 * j + lane() % 4 * 2 + r;
                 scales[j][r] = __shfl_sync(ALL, scale, from);
@@ -108,12 +156,12 @@ struct WarpTile {
                 shifts[j][r] = __fmul_rn(scales[j][r], -12582912.0f);
             }
         }
-        UNROLL for (unsigned t = 0; t < TILE_COLUMNS / 16; t++) {
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
             int a[4];
-            load_rows(a, &stage->codes[i][0][16 * t], TILE_COLUMNS);
+            load_rows(a, &stage->codes[entry][0][16 * t], S::COLUMNS);
             float own[2], all[2];
             UNROLL for (unsigned c = 0; c < 2; c++) {
-                const uint2 head = stage->heads[i][16 * t + 8 * c + lane() / 4];
+                const uint2 head = stage->heads[entry][16 * t + 8 * c + lane() / 4];
                 own[c] = __uint_as_float(head.x);
                 all[c] = __uint_as_float(head.y);
             }
@@ -134,95 +182,133 @@ struct WarpTile {
                 }
             }
         }
-        if (++step == steps || group + i + 1 == groups) end_slot();
+        const unsigned slot = next.slot;
+        next = next.after(steps);
+        if (next.step == 0 || next.group == groups) end_slot(slot);
     }
 
-    __device__ void end_slot() {
-        UNROLL for (unsigned t = 0; t < TILE_COLUMNS / 16; t++) {
+    // Where the lane has the sums of a slot until those ahead of it are added; a warp with all slots has their total.
+    __device__ float4* room(unsigned team, unsigned slot, unsigned t, unsigned j) const {
+        float4* rooms = reinterpret_cast<float4*>(shared_memory) + 2 * sizeof(Stage<S>) / sizeof(float4);
+        if (S::PARTS == 1) slot = 0;
+        return rooms + (((slot * S::TEAMS + team) * S::TILES + t) * 2 + j) * WARP + lane();
+    }
+
+    __device__ static float4 added(const float4& a, const float* b) {
+        return make_float4(__fadd_rn(a.x, b[0]), __fadd_rn(a.y, b[1]), __fadd_rn(a.z, b[2]), __fadd_rn(a.w, b[3]));
+    }
+
+    __device__ void end_slot(unsigned slot) {
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
             UNROLL for (unsigned j = 0; j < 2; j++) {
-                UNROLL for (unsigned r = 0; r < 4; r++) {
-                    totals[t][j][r] = __fadd_rn(totals[t][j][r], sums[t][j][r]);
-                    sums[t][j][r] = 0.0f;
+                float4* to = room(team, slot, t, j);
+                float* own = sums[t][j];
+                *to = S::PARTS == 1 && slot > 0 ? added(*to, own) : make_float4(own[0], own[1], own[2], own[3]);
+                own[0] = own[1] = own[2] = own[3] = 0.0f;
+            }
+        }
+    }
+
+    // Makes totals of the sums of all slots.
+    __device__ void total() {
+        const unsigned rooms = S::PARTS == 1 ? 1 : (groups + steps - 1) / steps;
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
+            UNROLL for (unsigned j = 0; j < 2; j++) {
+                float* own = sums[t][j];
+                for (unsigned slot = 0; slot < rooms; slot++) {
+                    const float4 all = added(*room(team, slot, t, j), own);
+                    own[0] = all.x, own[1] = all.y, own[2] = all.z, own[3] = all.w;
                 }
             }
         }
-        step = 0;
-        slot++;
     }
 
-    // Calls `f` with totals, their rows, and their columns of the block.
+    // Multiplies with what another team has left, for gates.
+    __device__ void gate(unsigned team) {
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
+            UNROLL for (unsigned j = 0; j < 2; j++) {
+                const float4 other = *room(team, 0, t, j);
+                const float others[4] = {other.x, other.y, other.z, other.w};
+                UNROLL for (unsigned r = 0; r < 4; r++) sums[t][j][r] = __fmul_rn(silu(sums[t][j][r]), others[r]);
+            }
+        }
+    }
+
+    // Calls `f` with sums, their rows, and their columns of the block.
     template <class F>
     __device__ void each(const F& f) {
-        UNROLL for (unsigned t = 0; t < TILE_COLUMNS / 16; t++) {
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
             UNROLL for (unsigned j = 0; j < 2; j++) {
                 UNROLL for (unsigned r = 0; r < 4; r++) {
-                    f(totals[t][j][r], first + 8 * j + lane() % 4 * 2 + r % 2, 16 * t + lane() / 4 + r / 2 * 8);
+                    f(sums[t][j][r], first + 8 * j + lane() % 4 * 2 + r % 2, 16 * t + lane() / 4 + r / 2 * 8);
                 }
             }
         }
     }
 };
 
-// Rows of a block.
-constexpr unsigned TILE_ROWS = WARPS * WARP_ROWS;
+template <class S>
+__device__ inline unsigned padded(const Matrix& m) {
+    return (m.rows + S::ROWS - 1) / S::ROWS * S::ROWS;
+}
 
-__device__ inline unsigned row_blocks(const Matrix& m) { return (m.rows + TILE_ROWS - 1) / TILE_ROWS; }
-
-KERNEL_OF(2, tile, Tile) {
+template <class S>
+__device__ void multiply(const Tile& p) {
     start_next();
     wait_for_last();
-    // The warp's matrix and its first row there, and where the matrix's results begin. For GATE half of the warps have what is
+    // The same in all lanes, which a compiler should see.
+    const unsigned warp = __shfl_sync(ALL, threadIdx.x / WARP, 0), team = warp / S::PARTS, part = warp % S::PARTS;
+    // The warp's matrix and its first row there, and where the matrix's results begin. For GATE half of the teams have what is
     // gated.
     const bool gate = p.action == GATE;
-    // The same in all lanes, which a compiler should see.
-    const unsigned warp = __shfl_sync(ALL, threadIdx.x / WARP, 0);
-    unsigned index = 0, start = 0, first = blockIdx.y * TILE_ROWS + warp * WARP_ROWS;
+    unsigned index = 0, start = 0, first = blockIdx.y * S::ROWS + team * WARP_ROWS;
     if (gate) {
-        index = warp / (WARPS / 2);
-        first = blockIdx.y * (TILE_ROWS / 2) + warp % (WARPS / 2) * WARP_ROWS;
+        index = team / (S::TEAMS / 2);
+        first = blockIdx.y * (S::ROWS / 2) + team % (S::TEAMS / 2) * WARP_ROWS;
     } else {
-        while (first >= row_blocks(p.matrices[index]) * TILE_ROWS) {
-            first -= row_blocks(p.matrices[index]) * TILE_ROWS;
+        while (first >= padded<S>(p.matrices[index])) {
+            first -= padded<S>(p.matrices[index]);
             start += p.matrices[index++].rows;
         }
     }
     const Matrix& matrix = p.matrices[index];
-    const unsigned groups = row_groups(p.width);
-    const Columns columns{reinterpret_cast<const uint4*>(p.codes), reinterpret_cast<const uint2*>(p.heads),
-                          blockIdx.x * TILE_COLUMNS, p.columns - 1, groups};
+    const unsigned groups = row_groups(p.width), steps = slot_groups(p.width);
+    // Of a part, and those of the warp's that are there.
+    const unsigned span = min(S::OWN * steps, groups), begin = part * S::OWN * steps;
+    const unsigned own = first < matrix.rows && begin < groups ? min(span, groups - begin) : 0;
 
     // While one stage is multiplied, the next is on its way.
-    Stage* stages = reinterpret_cast<Stage*>(shared_memory);
-    WarpTile product{matrix, first, groups, slot_groups(p.width), 0, 0, stages, 0, 0, {}, {}};
+    const Columns<S> columns{p, groups, steps};
+    Stage<S>* stages = reinterpret_cast<Stage<S>*>(shared_memory);
+    WarpTile<S> tile{matrix, first, groups, steps, team, part, {begin, part * S::OWN, 0}, stages, 0, {}};
     columns.copy_to(stages[0], 0);
-    for (unsigned group = 0; group < groups; group += STAGE) {
-        Stage& stage = stages[group / STAGE % 2];
+    for (unsigned at = 0; at < span; at += S::STAGED) {
+        Stage<S>& stage = stages[at / S::STAGED % 2];
         columns.finish(stage);
         __syncthreads();
-        if (group + STAGE < groups) columns.copy_to(stages[(group / STAGE + 1) % 2], group + STAGE);
-        product.stage = &stage;
-        product.group = group;
-        product.count = min(STAGE, groups - group);
-        if (first < matrix.rows) with_format(matrix.format, product);
+        if (at + S::STAGED < span) columns.copy_to(stages[(at / S::STAGED + 1) % 2], at + S::STAGED);
+        tile.stage = &stage;
+        tile.count = at < own ? min(S::STAGED, own - at) : 0;
+        with_format(matrix.format, tile);
     }
-
-    product.each([&](float& total, unsigned row, unsigned) {
-        if (matrix.bias && row < matrix.rows) total = __fadd_rn(total, load<float>(matrix.bias, row));
+    __syncthreads();
+    const bool last = part == 0;
+    if (last && own > 0) tile.total();
+    tile.each([&](float& value, unsigned row, unsigned) {
+        if (matrix.bias && row < matrix.rows) value = __fadd_rn(value, load<float>(matrix.bias, row));
     });
     if (gate) {
-        float* room = reinterpret_cast<float*>(shared_memory) + threadIdx.x % (THREADS / 2);
+        if (last && index == 1) tile.end_slot(0);
         __syncthreads();
-        unsigned i = 0;
-        if (index == 1) product.each([&](float total, unsigned, unsigned) { room[THREADS / 2 * i++] = total; });
-        __syncthreads();
-        if (index == 1) return;
-        product.each([&](float& total, unsigned, unsigned) {
-            total = __fmul_rn(silu(total), room[THREADS / 2 * i++]);
-        });
+        if (index == 0) tile.gate(team + S::TEAMS / 2);
     }
-    product.each([&](float total, unsigned row, unsigned column) {
-        column += blockIdx.x * TILE_COLUMNS;
+    if (!last || (gate && index == 1)) return;
+    tile.each([&](float value, unsigned row, unsigned column) {
+        column += blockIdx.x * S::COLUMNS;
         if (row >= matrix.rows || column >= p.columns) return;
-        put(reinterpret_cast<float*>(p.out) + size_t(column) * p.stride + start + row, total, p.action, p.scale, p.cap);
+        put(reinterpret_cast<float*>(p.out) + size_t(column) * p.stride + start + row, value, p.action, p.scale, p.cap);
     });
 }
+
+KERNEL_OF(2, tile_16, Tile) { multiply<Shape<1, 4>>(p); }
+KERNEL_OF(2, tile_64, Tile) { multiply<Shape<4, 1>>(p); }

@@ -58,7 +58,7 @@ params!(Matvec {
     padding: u32,
 });
 params!("round_rows" RoundRows { x: u64, rows: u64, norm: u64, codes: u64, heads: u64, width: u32, eps: f32 });
-params!("tile" Tile {
+params!(Tile {
     matrices: [Matrix; 3],
     codes: u64,
     heads: u64,
@@ -125,9 +125,9 @@ params!("top" Top {
 });
 params!("copy_blocks" CopyBlocks { cache: Cache, pairs: [[u32; 2]; COPIED], count: u32, block: u32 });
 
-/// A product of up to so many columns.
-macro_rules! matvec {
-    ($params:ident $($kernel:literal $name:ident)*) => {$(
+/// Kernels that take the same.
+macro_rules! kernels {
+    ($params:ident: $($kernel:literal $name:ident)*) => {$(
         #[repr(transparent)]
         #[derive(Clone, Copy, Debug, Pod, Zeroable)]
         pub(crate) struct $name(pub(crate) $params);
@@ -138,8 +138,9 @@ macro_rules! matvec {
     )*};
 }
 
-matvec!(Matvec "matvec_1" Matvec1 "matvec_4" Matvec4);
-matvec!(Qkv "qkv_1" Qkv1 "qkv_4" Qkv4);
+kernels!(Matvec: "matvec_1" Matvec1 "matvec_4" Matvec4);
+kernels!(Qkv: "qkv_1" Qkv1 "qkv_4" Qkv4);
+kernels!(Tile: "tile_16" Tile16 "tile_64" Tile64);
 
 /// A kernel, and how many bytes it takes.
 pub(crate) struct Kernel {
@@ -159,7 +160,8 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Qkv1>(),
     kernel::<Qkv4>(),
     kernel::<RoundRows>(),
-    kernel::<Tile>(),
+    kernel::<Tile16>(),
+    kernel::<Tile64>(),
     kernel::<AddNormed>(),
     kernel::<Append>(),
     kernel::<Attend>(),

@@ -9,7 +9,7 @@ const REGISTERS: usize = 65_536;
 /// Shared memory that newer processors keep of each block, beside what it can have.
 const RESERVED: usize = 1024;
 /// Kernels with an array that does not fit registers, and its bytes. The others have no local memory, so nothing spills.
-const LOCAL: &[(&str, usize)] = &[("tile", 16)];
+const LOCAL: &[(&str, usize)] = &[];
 
 /// Processor and kernel, then registers of a thread, and bytes of shared and local memory and of parameters.
 fn rows() -> Vec<(&'static str, &'static str, [usize; 4])> {

@@ -4,18 +4,46 @@ use plimsoll_backend::Error;
 
 use crate::backend::{Cuda, WARPS};
 use crate::driver::Driver;
-use crate::pack::GROUP;
+use crate::pack::{GROUP, SLOTS};
 use crate::params;
 use crate::product::{Action, Input, Output};
 use crate::weights::{Linear, Norm};
 
-/// Rows of a warp, columns of a block, and groups that it stages together, twice.
-const ROWS: usize = 16;
-const COLUMNS: usize = 64;
-const STAGE: usize = 4;
 /// Bytes of a rounded group: its codes, and its scale and sums.
 const CODES: usize = GROUP;
 const HEAD: usize = 8;
+/// Blocks of 64 columns that are enough to keep a GPU busy; to be measured.
+const ENOUGH: usize = 64;
+
+/// How a block shares a product: `Shape` in `kernels/tile.cu`.
+struct Shape {
+    rows: usize,
+    columns: usize,
+    /// Groups of all columns that are staged together.
+    copies: usize,
+    /// Sums of a result that are kept.
+    sums: usize,
+}
+
+/// Warps with rows of their own, and where several have the same ones.
+const WIDE: Shape = Shape { rows: 128, columns: 64, copies: 128, sums: 1 };
+const NARROW: Shape = Shape { rows: 32, columns: 16, copies: 256, sums: SLOTS };
+
+impl Shape {
+    fn shared(&self) -> usize {
+        2 * self.copies * (CODES + HEAD) + self.sums * self.rows * self.columns * 4
+    }
+
+    /// Blocks of so many columns of the matrices.
+    fn grid<D: Driver>(&self, linears: &[&Linear<D>], action: Action, columns: usize) -> [usize; 3] {
+        let blocks = match action {
+            // Half of a block's rows are of the gate, half of what it gates.
+            Action::Gate => linears[0].rows().div_ceil(self.rows / 2),
+            _ => linears.iter().map(|linear| linear.rows().div_ceil(self.rows)).sum(),
+        };
+        [columns.div_ceil(self.columns), blocks, 1]
+    }
+}
 
 /// Bytes of so many rounded rows.
 pub(crate) fn rounded_bytes(rows: usize, width: usize) -> usize {
@@ -54,11 +82,6 @@ impl<D: Driver> Cuda<D> {
         let Output { to, action, stride, scale, cap } = output;
         let (width, count) = (linears[0].width, input.count);
         let (codes, heads) = self.round(width, &input)?;
-        let blocks: usize = match action {
-            // Half of a block's warps have the gate, half what it gates.
-            Action::Gate => linears[0].rows().div_ceil(WARPS / 2 * ROWS),
-            _ => linears.iter().map(|linear| linear.rows().div_ceil(WARPS * ROWS)).sum(),
-        };
         let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let tile = params::Tile {
             matrices: [matrix(0), matrix(1), matrix(2)],
@@ -72,7 +95,10 @@ impl<D: Driver> Cuda<D> {
             scale,
             cap,
         };
-        let shared = 2 * STAGE * COLUMNS * (CODES + HEAD);
-        self.device.launch([count.div_ceil(COLUMNS), blocks, 1], shared, tile)
+        let grid = WIDE.grid(linears, action, count);
+        if grid[0] * grid[1] >= ENOUGH {
+            return self.device.launch(grid, WIDE.shared(), params::Tile64(tile));
+        }
+        self.device.launch(NARROW.grid(linears, action, count), NARROW.shared(), params::Tile16(tile))
     }
 }
