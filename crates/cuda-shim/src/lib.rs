@@ -46,6 +46,9 @@ pub struct Shim {
     order: Order,
     /// Bytes there are.
     memory: usize,
+    /// Shared memory of a block, in bytes.
+    shared: usize,
+    multiprocessors: usize,
     usage: Arc<Usage>,
     recorded: Arc<Mutex<Option<Vec<Recorded>>>>,
 }
@@ -111,7 +114,18 @@ impl Shim {
 
     /// A device with an order, and as much shared memory as the smallest GPU.
     pub fn new(order: Order) -> Self {
-        Self { order, memory: usize::MAX, usage: Arc::default(), recorded: Arc::default() }
+        let (usage, recorded) = (Arc::default(), Arc::default());
+        Self { order, memory: usize::MAX, shared: Self::SHARED, multiprocessors: 1, usage, recorded }
+    }
+
+    /// The same device with so many multiprocessors.
+    pub fn with_multiprocessors(self, multiprocessors: usize) -> Self {
+        Self { multiprocessors, ..self }
+    }
+
+    /// The same device with so much shared memory of a block, in bytes.
+    pub fn with_shared(self, shared: usize) -> Self {
+        Self { shared, ..self }
     }
 
     /// The same device with so many bytes of memory.
@@ -236,7 +250,11 @@ impl Driver for Shim {
     }
 
     fn shared_limit(&self) -> usize {
-        Self::SHARED
+        self.shared
+    }
+
+    fn multiprocessors(&self) -> usize {
+        self.multiprocessors
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error> {

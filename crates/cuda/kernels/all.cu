@@ -1,5 +1,6 @@
 // Everything in one module.
 #include "attend.cu"
+#include "attend_tile.cu"
 #include "matvec.cu"
 #include "round.cu"
 #include "rows.cu"

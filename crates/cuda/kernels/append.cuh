@@ -51,5 +51,5 @@ __device__ inline void append_result(const Append& p, unsigned which, unsigned c
     const unsigned slot = load<uint32_t>(p.slots, column);
     if (slot == NONE) return;
     uint32_t* words = p.cache.words(which == 1 ? p.cache.keys : p.cache.values, p.cache.place(head, slot));
-    reinterpret_cast<uint16_t*>(words)[i] = to_f16(value);
+    reinterpret_cast<uint16_t*>(words)[i] = uint16_t(half_bits(value));
 }

@@ -1,153 +1,295 @@
-// Attention over the paged cache: a block takes one split of one kv head's positions for one row.
-#include "cache.cuh"
+// Attention of rows of decoding sequences: a block takes one split of one kv head's positions for one row.
+#include "attention.cuh"
 
-// Positions of a split: the same for every row, so that its bits depend on nothing else.
-constexpr unsigned SPLIT = 128;
-// Queries that share a pass over keys and values; a thread sums up four.
-constexpr unsigned QUERIES = 8, EACH = 4;
-
-struct Attend {
-    Cache cache;
-    // f32 `[rows, heads * head_dim]`
-    uint64_t q, y;
-    // Of each row: its position, and where its block table begins.
-    uint64_t positions, tables, blocks;
-    // f32 `[rows, heads, splits, head_dim + 2]`, and a counter a row and kv head that is zero between launches.
+struct AttendRow {
+    Attend attend;
+    // Of items of a launch: f32 `[items, heads, head_dim + 2]`, and a counter a kv head that is zero between launches.
     uint64_t partial, tickets;
-    uint32_t heads, splits, block, window;
-    float scale;
 };
 
-struct Row {
-    unsigned position, first, table;
-    __device__ unsigned first_split() const { return first / SPLIT; }
-    __device__ unsigned splits() const { return position / SPLIT - first / SPLIT + 1; }
+// What a row's numbers are read as: halves or codes.
+struct Halves {
+    using Unit = uint4;
+    using Pair = uint32_t;
+};
+struct Codes {
+    using Unit = uint2;
+    using Pair = uint16_t;
 };
 
-__device__ inline size_t slot(const Attend& p, const Row& row, unsigned position) {
-    return size_t(reinterpret_cast<const uint32_t*>(p.blocks)[row.table + position / p.block]) * p.block +
-           position % p.block;
-}
+// What a split leaves behind for the queries of a kv head: largest score, sum of weights and outputs, `[splits, stride]`.
+struct Partial {
+    float* values;
+    size_t stride;
+    unsigned dim, splits;
 
-// Scores of up to eight queries, `[QUERIES, SPLIT]`: a thread takes a key, and every other four of the queries.
-__device__ inline void score(const Attend& p, const Row& row, unsigned first, unsigned end, unsigned queries,
-                             const float* q, float* scores) {
-    const unsigned dim = p.cache.dim, key = threadIdx.x % SPLIT, from = threadIdx.x / SPLIT * EACH;
-    float sums[EACH] = {};
-    const bool inside = first + key < end;
-    float scale = 0.0f;
-    if (inside) {
-        const Stored stored(p.cache, p.cache.keys, p.cache.place(blockIdx.y, unsigned(slot(p, row, first + key))));
-        scale = __fmul_rn(stored.scale, p.scale);
-        for (unsigned i = 0; i < dim; i++) {
-            const float k = stored.at(i);
-            for (unsigned n = 0; n < EACH; n++) sums[n] = __fmaf_rn(q[(from + n) * dim + i], k, sums[n]);
-        }
-    }
-    for (unsigned n = 0; n < EACH && from + n < queries; n++) {
-        scores[(from + n) * SPLIT + key] = inside ? __fmul_rn(sums[n], scale) : -1e30f;
-    }
-}
+    __device__ float* of(unsigned split, unsigned head) const { return values + split * stride + head * (dim + 2); }
 
-// A warp a query: scores become weights; their largest score and sum are left behind them.
-__device__ inline void soften(unsigned count, float* scores, float& largest, float& total) {
-    largest = -1e30f;
-    for (unsigned i = lane(); i < SPLIT; i += WARP) largest = fmaxf(largest, scores[i]);
-    largest = warp_max(largest);
-    total = 0.0f;
-    for (unsigned i = lane(); i < SPLIT; i += WARP) {
-        const float weight = i < count ? exponential(__fadd_rn(scores[i], -largest)) : 0.0f;
-        scores[i] = weight;
-        total = __fadd_rn(total, weight);
-    }
-    total = warp_sum(total);
-}
-
-KERNEL(attend, Attend) {
-    start_next();
-    wait_for_last();
-    Row row;
-    row.position = reinterpret_cast<const uint32_t*>(p.positions)[blockIdx.z];
-    row.table = reinterpret_cast<const uint32_t*>(p.tables)[blockIdx.z];
-    row.first = p.window && row.position >= p.window ? row.position - p.window + 1 : 0;
-    if (blockIdx.x >= row.splits()) return;
-    const unsigned split = row.first_split() + blockIdx.x, dim = p.cache.dim, group = p.heads / p.cache.heads;
-    const unsigned first = max(row.first, split * SPLIT), end = min(row.position + 1, (split + 1) * SPLIT);
-
-    float* q = reinterpret_cast<float*>(shared_memory);
-    float* scores = q + QUERIES * dim;
-    float* ends = scores + QUERIES * SPLIT;
-    const size_t head = size_t(blockIdx.z) * p.heads + blockIdx.y * group;
-    const float* queries = reinterpret_cast<const float*>(p.q) + head * dim;
-    float* y = reinterpret_cast<float*>(p.y) + head * dim;
-    float* partial = reinterpret_cast<float*>(p.partial) + (head * p.splits + blockIdx.x) * (dim + 2);
-    const size_t next_head = size_t(p.splits) * (dim + 2);
-    for (unsigned done = 0; done < group; done += QUERIES) {
-        const unsigned count = min(QUERIES, group - done);
-        for (unsigned i = threadIdx.x; i < QUERIES * dim; i += THREADS) {
-            q[i] = i < count * dim ? queries[done * dim + i] : 0.0f;
-        }
-        __syncthreads();
-        score(p, row, first, end, count, q, scores);
-        __syncthreads();
-        if (warp() < count) {
-            float largest, total;
-            soften(end - first, scores + warp() * SPLIT, largest, total);
-            if (lane() == 0) {
-                ends[2 * warp()] = largest;
-                ends[2 * warp() + 1] = total;
+    // A warp replaces a head's largest scores and sums by what is kept of the splits before and what counts of this one.
+    __device__ float chain(unsigned head) const {
+        float largest = LOWEST, total = 0.0f;
+        for (unsigned done = 0; done < splits; done += WARP) {
+            const unsigned count = min(WARP, splits - done), from = lane() < count ? lane() : 0;
+            float* own = of(done + from, head);
+            const Soft soft{own[0], own[1]};
+            float after = fmaxf(largest, soft.largest);
+            for (unsigned lanes = 1; lanes < WARP; lanes *= 2) {
+                const float other = __shfl_sync(ALL, after, lane() >= lanes ? lane() - lanes : lane());
+                after = fmaxf(after, other);
             }
+            const float before = __shfl_sync(ALL, after, lane() ? lane() - 1 : 0);
+            const float kept = decay(lane() ? before : largest, after), counted = decay(soft.largest, after);
+            for (unsigned i = 0; i < count; i++) {
+                const float keep = __shfl_sync(ALL, kept, i), count = __shfl_sync(ALL, counted, i);
+                total = join(total, keep, __shfl_sync(ALL, soft.total, i), count);
+            }
+            if (lane() < count) own[0] = kept, own[1] = counted;
+            largest = __shfl_sync(ALL, after, WARP - 1);
         }
-        __syncthreads();
-        // A thread takes a value of four queries.
-        for (unsigned item = threadIdx.x; item < dim * (QUERIES / EACH); item += THREADS) {
-            const unsigned i = item % dim, from = item / dim * EACH;
-            float sums[EACH] = {};
-            for (unsigned key = 0; key < end - first && from < count; key++) {
-                const Stored stored(p.cache, p.cache.values,
-                                    p.cache.place(blockIdx.y, unsigned(slot(p, row, first + key))));
-                const float v = __fmul_rn(stored.at(i), stored.scale);
-                for (unsigned n = 0; n < EACH && from + n < count; n++) {
-                    sums[n] = __fmaf_rn(scores[(from + n) * SPLIT + key], v, sums[n]);
+        return total;
+    }
+
+    __device__ float sum(unsigned head, unsigned i) const {
+        float sum = 0.0f;
+#pragma unroll 8
+        for (unsigned split = 0; split < splits; split++) {
+            const float* own = of(split, head);
+            sum = join(sum, own[0], own[2 + i], own[1]);
+        }
+        return sum;
+    }
+};
+
+// A split of a row, in shared memory.
+struct RowItem {
+    unsigned row, split, position, table;
+    // The row's first item, counted from the launch's: its items lie side by side.
+    unsigned first;
+    unsigned padding[3];
+    Keys keys;
+
+    __device__ void read(const Attend& p, unsigned item) {
+        const uint2 work = load<uint2>(p.work, item);
+        row = work.x, split = work.y;
+        position = load<uint32_t>(p.positions, row), table = load<uint32_t>(p.tables, row);
+        first = item - load<uint32_t>(p.range, 0) - index(p);
+    }
+    __device__ unsigned index(const Attend& p) const { return split - p.first(position) / SPLIT; }
+    __device__ unsigned splits(const Attend& p) const { return position / SPLIT - p.first(position) / SPLIT + 1; }
+};
+
+// A block on a split of a row, with so many queries at a time.
+template <class Format, unsigned QUERIES>
+struct RowBlock {
+    const AttendRow& params;
+    // In shared memory: queries, their weights and softmax, and parts of sums.
+    RowItem& item;
+    float *q, *weights;
+    Soft* soft;
+    float* parts;
+
+    // Between the parts of scores, so that lanes write side by side.
+    static constexpr unsigned STRIDE = QUERIES * SPLIT + WARP / PARTS;
+    __device__ const Attend& p() const { return params.attend; }
+    __device__ unsigned width() const { return p().cache.units() * UNIT; }
+    // Where the queries of the kv head begin.
+    __device__ size_t head() const { return size_t(item.row) * p().heads + blockIdx.y * p().group(); }
+    __device__ float* y() const { return reinterpret_cast<float*>(p().y) + head() * p().cache.dim; }
+    __device__ Partial partial() const {
+        const unsigned values = p().cache.dim + 2;
+        const size_t first = size_t(item.first) * p().heads + blockIdx.y * p().group();
+        float* own = reinterpret_cast<float*>(params.partial) + first * values;
+        return {own, size_t(p().heads) * values, p().cache.dim, item.splits(p())};
+    }
+    // Which of the split's keys are seen: from the first one up to the other.
+    __device__ unsigned first() const { return within(p().first(item.position), item.split); }
+    __device__ unsigned end() const { return within(item.position + 1, item.split); }
+
+    template <class T>
+    __device__ const T* row(uint64_t store, unsigned key) const {
+        const Cache& cache = p().cache;
+        return reinterpret_cast<const T*>(cache.words(store, cache.place(blockIdx.y, item.keys.slots[key])));
+    }
+
+    __device__ void load_queries(unsigned done, unsigned count) const {
+        const unsigned dim = p().cache.dim;
+        for (unsigned i = threadIdx.x; i < QUERIES * width(); i += THREADS) {
+            const unsigned n = i / width(), at = i % width();
+            q[i] = n < count && at < dim ? load<float>(p().q, (head() + done + n) * dim + at) : 0.0f;
+        }
+    }
+
+    // Four lanes take two keys, a part each.
+    __device__ void score() const {
+        constexpr unsigned EACH = SPLIT * PARTS / THREADS, NEXT = SPLIT / EACH;
+        const unsigned part = threadIdx.x % PARTS, key = threadIdx.x / PARTS, units = p().cache.units();
+        const typename Format::Unit* rows[EACH];
+        for (unsigned e = 0; e < EACH; e++) rows[e] = row<typename Format::Unit>(p().cache.keys, key + e * NEXT);
+        float sums[EACH][QUERIES] = {};
+#pragma unroll 4
+        for (unsigned unit = part; unit < units; unit += PARTS) {
+            float k[EACH][UNIT];
+            for (unsigned e = 0; e < EACH; e++) unpack(rows[e][unit], k[e]);
+            for (unsigned n = 0; n < QUERIES; n++) {
+                const float4* x = reinterpret_cast<const float4*>(q) + (n * units + unit) * 2;
+                for (unsigned half = 0; half < 2; half++) {
+                    const float4 four = x[half];
+                    for (unsigned e = 0; e < EACH; e++) sums[e][n] = multiply_add(four, k[e] + 4 * half, sums[e][n]);
                 }
             }
-            for (unsigned n = from; n < from + EACH && n < count; n++) {
-                if (row.splits() == 1) {
-                    y[(done + n) * dim + i] = __fdiv_rn(sums[n - from], ends[2 * n + 1]);
-                } else {
-                    partial[(done + n) * next_head + 2 + i] = sums[n - from];
+        }
+        for (unsigned e = 0; e < EACH; e++) {
+            for (unsigned n = 0; n < QUERIES; n++) parts[part * STRIDE + n * SPLIT + key + e * NEXT] = sums[e][n];
+        }
+    }
+
+    // A warp a query.
+    __device__ void weigh() const {
+        float scores[PARTS];
+        for (unsigned i = 0; i < PARTS; i++) {
+            const unsigned key = i * WARP + lane();
+            float sum = 0.0f;
+            for (unsigned part = 0; part < PARTS; part++) {
+                sum = __fadd_rn(sum, parts[part * STRIDE + warp() * SPLIT + key]);
+            }
+            scores[i] = __fmul_rn(sum, item.keys.keys[key]);
+        }
+        const Soft found = soften(scores, first(), end());
+        if (lane() == 0) soft[warp()] = found;
+        for (unsigned i = 0; i < PARTS; i++) {
+            const unsigned key = i * WARP + lane();
+            weights[warp() * SPLIT + key] = __fmul_rn(scores[i], item.keys.values[key]);
+        }
+    }
+
+    // A thread takes a pair of values and a part of the keys.
+    __device__ void add() const {
+        constexpr unsigned AHEAD = 64 / QUERIES;
+        const unsigned pairs = width() / 2;
+        for (unsigned item = threadIdx.x; item < PARTS * pairs; item += THREADS) {
+            const unsigned part = item / pairs, pair = item % pairs, behind = min(end(), (part + 1) * WARP);
+            float2 sums[QUERIES] = {};
+            for (unsigned key = max(first() / AHEAD * AHEAD, part * WARP); key < behind; key += AHEAD) {
+                float2 v[AHEAD];
+                for (unsigned i = 0; i < AHEAD; i++) {
+                    v[i] = unpack_pair(row<typename Format::Pair>(p().cache.values, key + i)[pair]);
+                }
+                for (unsigned n = 0; n < QUERIES; n++) {
+                    const float4* own = reinterpret_cast<const float4*>(weights + n * SPLIT + key);
+                    for (unsigned four = 0; four < AHEAD / 4; four++) {
+                        const float4 w = own[four];
+                        const float weight[] = {w.x, w.y, w.z, w.w};
+                        for (unsigned i = 0; i < 4; i++) {
+                            sums[n].x = __fmaf_rn(weight[i], v[4 * four + i].x, sums[n].x);
+                            sums[n].y = __fmaf_rn(weight[i], v[4 * four + i].y, sums[n].y);
+                        }
+                    }
                 }
             }
+            for (unsigned n = 0; n < QUERIES; n++) {
+                reinterpret_cast<float2*>(parts)[(part * QUERIES + n) * pairs + pair] = sums[n];
+            }
         }
-        if (row.splits() > 1 && threadIdx.x < 2 * count) {
-            partial[(done + threadIdx.x / 2) * next_head + threadIdx.x % 2] = ends[threadIdx.x];
+    }
+
+    // What the split comes to for a value of a query.
+    __device__ float sum(unsigned query, unsigned i) const {
+        float sum = 0.0f;
+        for (unsigned part = 0; part < PARTS; part++) {
+            sum = __fadd_rn(sum, parts[(part * QUERIES + query) * width() + i]);
         }
+        return sum;
+    }
+
+    // The split is all there is, or is left for the last block.
+    __device__ void leave(unsigned done, unsigned count) const {
+        const Partial all = partial();
+        const unsigned dim = p().cache.dim, index = item.index(p());
+        for (unsigned i = threadIdx.x; i < count * dim; i += THREADS) {
+            const unsigned n = i / dim, at = i % dim;
+            const float value = sum(n, at);
+            if (all.splits == 1) {
+                y()[done * dim + i] = __fdiv_rn(value, soft[n].total);
+            } else {
+                all.of(index, done + n)[2 + at] = value;
+            }
+        }
+        if (all.splits > 1 && threadIdx.x < count) {
+            float* own = all.of(index, done + threadIdx.x);
+            own[0] = soft[threadIdx.x].largest, own[1] = soft[threadIdx.x].total;
+        }
+    }
+
+    __device__ void run(unsigned done, unsigned count) const {
+        load_queries(done, count);
+        __syncthreads();
+        score();
+        __syncthreads();
+        if (warp() < QUERIES) weigh();
+        __syncthreads();
+        add();
+        __syncthreads();
+        leave(done, count);
         __syncthreads();
     }
-    if (row.splits() == 1) return;
+};
 
-    // The last block to come adds all splits up, in their order.
+// The last block to come joins all splits.
+__device__ inline void join_splits(const Partial& partial, uint32_t* ticket, unsigned group, float* y, float* totals) {
     __threadfence();
     __syncthreads();
-    uint32_t* ticket = reinterpret_cast<uint32_t*>(p.tickets) + size_t(blockIdx.z) * p.cache.heads + blockIdx.y;
-    uint32_t* last = reinterpret_cast<uint32_t*>(ends);
-    if (threadIdx.x == 0) *last = atomicAdd(ticket, 1) == row.splits() - 1;
+    uint32_t* last = reinterpret_cast<uint32_t*>(totals);
+    if (threadIdx.x == 0) *last = atomicAdd(ticket, 1) == partial.splits - 1;
     __syncthreads();
-    if (!*last) return;
+    const bool joins = *last;
+    __syncthreads();
+    if (!joins) return;
     __threadfence();
     if (threadIdx.x == 0) *ticket = 0;
-    const float* all = reinterpret_cast<const float*>(p.partial) + head * next_head;
-    for (unsigned item = threadIdx.x; item < group * dim; item += THREADS) {
-        const float* own = all + item / dim * next_head;
-        float largest = -1e30f;
-        for (unsigned i = 0; i < row.splits(); i++) largest = fmaxf(largest, own[i * (dim + 2)]);
-        float sum = 0.0f, total = 0.0f;
-        for (unsigned i = 0; i < row.splits(); i++) {
-            const float* part = own + i * (dim + 2);
-            const float weight = exponential(__fadd_rn(part[0], -largest));
-            total = __fmaf_rn(weight, part[1], total);
-            sum = __fmaf_rn(weight, part[2 + item % dim], sum);
-        }
-        y[item] = __fdiv_rn(sum, total);
+    for (unsigned head = warp(); head < group; head += THREADS / WARP) {
+        const float total = partial.chain(head);
+        if (lane() == 0) totals[head] = total;
+    }
+    __syncthreads();
+    for (unsigned i = threadIdx.x; i < group * partial.dim; i += THREADS) {
+        const unsigned head = i / partial.dim;
+        y[i] = __fdiv_rn(partial.sum(head, i % partial.dim), totals[head]);
     }
 }
+
+template <class Format, unsigned QUERIES>
+__device__ void attend(const AttendRow& params) {
+    const Attend& p = params.attend;
+    RowItem* item = reinterpret_cast<RowItem*>(shared_memory);
+    float* q = reinterpret_cast<float*>(item + 1);
+    float* weights = q + QUERIES * p.cache.units() * UNIT;
+    Soft* soft = reinterpret_cast<Soft*>(weights + QUERIES * SPLIT);
+    float* totals = reinterpret_cast<float*>(soft + QUERIES);
+    float* parts = totals + (p.group() + 3) / 4 * 4;
+    const RowBlock<Format, QUERIES> block{params, *item, q, weights, soft, parts};
+    const unsigned start = load<uint32_t>(p.range, 0) + blockIdx.x;
+    for (unsigned i = start; i < load<uint32_t>(p.range, 1); i += gridDim.x) {
+        __syncthreads();
+        if (threadIdx.x == 0) item->read(p, i);
+        __syncthreads();
+        item->keys.find(p, item->table, item->split, p.first(item->position), item->position + 1);
+        for (unsigned done = 0; done < p.group(); done += QUERIES) block.run(done, min(QUERIES, p.group() - done));
+        if (item->splits(p) == 1) continue;
+        uint32_t* ticket = reinterpret_cast<uint32_t*>(params.tickets) + size_t(item->first) * p.cache.heads + blockIdx.y;
+        join_splits(block.partial(), ticket, p.group(), block.y(), totals);
+    }
+}
+
+template <unsigned QUERIES>
+__device__ void attend(const AttendRow& p) {
+    start_next();
+    wait_for_last();
+    if (p.attend.cache.bits == 8) {
+        attend<Codes, QUERIES>(p);
+    } else {
+        attend<Halves, QUERIES>(p);
+    }
+}
+
+KERNEL_OF(2, attend_4, AttendRow) { attend<4>(p); }
+KERNEL_OF(2, attend_8, AttendRow) { attend<8>(p); }

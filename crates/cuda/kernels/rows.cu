@@ -108,14 +108,12 @@ struct CopyBlocks {
 KERNEL(copy_blocks, CopyBlocks) {
     start_next();
     wait_for_last();
-    const unsigned words = p.cache.position_bytes() / 4 * p.block;
     for (unsigned i = 0; i < p.count; i++) {
         const uint2 pair = p.pairs[i];
         const uint64_t stores[2] = {p.cache.keys, p.cache.values};
         for (uint64_t store : stores) {
-            uint32_t* from = p.cache.words(store, p.cache.place(blockIdx.x, pair.x * p.block));
-            uint32_t* to = p.cache.words(store, p.cache.place(blockIdx.x, pair.y * p.block));
-            for (unsigned word = threadIdx.x; word < words; word += THREADS) to[word] = from[word];
+            const size_t from = p.cache.place(blockIdx.x, pair.x * p.block);
+            copy(p.cache, store, from, p.cache.place(blockIdx.x, pair.y * p.block), p.block);
         }
         __syncthreads();
     }

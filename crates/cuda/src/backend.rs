@@ -1,19 +1,19 @@
 //! The ops, launch by launch.
 
-use std::cell::RefCell;
 use std::ops::Range;
 
 use plimsoll_backend::{Backend, CacheShape, Error, Fit, Half, Plan, Projection, Room, TensorSource, Top};
-use plimsoll_model::{Decoder, Gqa, Layer, Mixer, Span};
+use plimsoll_model::{Decoder, Layer, Mixer};
 
 use crate::NAME;
 use crate::append::append_shared;
+use crate::attention::{self, ITEMS};
 use crate::batch::{Batch, filled};
 use crate::cache::{self, Cache, KvType};
 use crate::device::{Buffer, Device};
 use crate::driver::Driver;
 use crate::pack::GROUP;
-use crate::params::{self, COPIED, GRID, QUERIES, SPLIT, THREADS};
+use crate::params::{self, COPIED, GRID, SPLIT, THREADS};
 use crate::product::{Action, Class, Input, Output, shared};
 use crate::weights::{Linear, Weights};
 
@@ -27,35 +27,24 @@ pub struct Cuda<D: Driver> {
     pub(crate) fast: bool,
     /// Bytes of memory that a model may take.
     pub(crate) most: u64,
-    scratch: RefCell<Scratch<D>>,
-}
-
-/// What ops compute on the way; grows to what the steps of a batch take.
-struct Scratch<D: Driver> {
-    /// Of splits of attention.
-    partial: Buffer<D>,
-}
-
-/// Gives `buffer` room for so many bytes; what was in it is lost.
-fn grow<D: Driver>(device: &Device<D>, buffer: &mut Buffer<D>, bytes: usize) -> Result<(), Error> {
-    if buffer.bytes < bytes {
-        *buffer = device.zeros(bytes)?;
-    }
-    Ok(())
-}
-
-/// Bytes of shared memory of queries, their scores, and the largest score and sum of each.
-fn attend_shared(gqa: &Gqa) -> usize {
-    (QUERIES * (gqa.head_dim + SPLIT) + 2 * QUERIES) * 4
+    /// Items of a launch of attention, unless a row has more.
+    items: usize,
 }
 
 impl<D: Driver> Cuda<D> {
     /// # Errors
     /// [`Error::Device`] if the device gives no memory.
     pub fn new(driver: D, kv: KvType) -> Result<Self, Error> {
-        let device = Device::new(driver);
-        let scratch = Scratch { partial: device.zeros(4)? };
-        Ok(Self { device, kv, fast: false, most: u64::MAX, scratch: RefCell::new(scratch) })
+        Ok(Self { device: Device::new(driver), kv, fast: false, most: u64::MAX, items: ITEMS })
+    }
+
+    /// With memory for so many splits of a launch of attention, or those of one row. More take several launches.
+    pub fn with_items(self, items: usize) -> Self {
+        Self { items, ..self }
+    }
+
+    pub(crate) fn capacity(&self, decoder: &Decoder) -> usize {
+        self.items.max(decoder.context.div_ceil(SPLIT))
     }
 
     /// Has cublasLt do the products of steps of many rows, for prompts above all. What a prompt leaves in the cache then depends, in
@@ -88,7 +77,7 @@ impl<D: Driver> Cuda<D> {
         }
         for (layer, Layer { mixer, .. }) in model.layers.iter().zip(&model.decoder.layers) {
             let Mixer::Gqa(gqa) = mixer;
-            let bytes = usize::max(append_shared(gqa), attend_shared(gqa));
+            let bytes = usize::max(append_shared(gqa), attention::least_shared(gqa));
             refuse(format!("heads of {} values", gqa.head_dim), bytes)?;
             product(&layer.qkv.each_ref())?;
             product(&layer.gate_up.each_ref())?;
@@ -97,25 +86,6 @@ impl<D: Driver> Cuda<D> {
         }
         Ok(())
     }
-}
-
-/// Blocks that share the attention of a token that sees so many positions.
-fn splits(gqa: &Gqa, longest: usize) -> usize {
-    let seen = match gqa.span {
-        Span::Window(window) => longest.min(window + SPLIT),
-        _ => longest,
-    };
-    seen.div_ceil(SPLIT)
-}
-
-/// Bytes that splits of attention take in steps of so many rows at most.
-pub(crate) fn partial_bytes(decoder: &Decoder, rows: usize, cache: CacheShape) -> usize {
-    let longest = decoder.context.min(cache.blocks * cache.block);
-    let layers = decoder.layers.iter().map(|Layer { mixer: Mixer::Gqa(gqa), .. }| match splits(gqa, longest) {
-        0 | 1 => 0,
-        splits => filled(rows) * gqa.heads * splits * (gqa.head_dim + 2) * 4,
-    });
-    layers.max().unwrap_or(0)
 }
 
 impl<D: Driver> Backend for Cuda<D> {
@@ -143,7 +113,7 @@ impl<D: Driver> Backend for Cuda<D> {
     }
 
     fn cache(&self, decoder: &Decoder, shape: CacheShape) -> Result<Cache<D>, Error> {
-        Cache::new(&self.device, decoder, shape, self.kv)
+        Cache::new(&self.device, decoder, shape, self.kv, self.capacity(decoder))
     }
 
     fn buffer(&self, rows: usize, width: usize) -> Result<Buffer<D>, Error> {
@@ -155,9 +125,8 @@ impl<D: Driver> Backend for Cuda<D> {
             let what = format!("steps of {} tokens; it takes {GRID} at most", rows.max(outputs));
             return Err(Error::Unsupported { backend: NAME, what });
         }
-        let partial = partial_bytes(&model.decoder, rows, cache);
-        grow(&self.device, &mut self.scratch.borrow_mut().partial, partial)?;
-        Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache, self.fast)
+        let capacity = self.capacity(&model.decoder);
+        Batch::new(&self.device, &model.decoder, &model.ropes, (rows, outputs), cache, self.fast, capacity)
     }
 
     fn upload(&self, model: &Weights<D>, plan: &Plan, cache: CacheShape, batch: &mut Batch<D>) -> Result<(), Error> {
@@ -200,28 +169,7 @@ impl<D: Driver> Backend for Cuda<D> {
         q: &Buffer<D>,
         y: &mut Buffer<D>,
     ) -> Result<(), Error> {
-        let Mixer::Gqa(gqa) = &model.decoder.layers[layer].mixer;
-        let splits = splits(gqa, batch.longest);
-        let params = params::Attend {
-            cache: cache.layer(layer),
-            q: q.address,
-            y: y.address,
-            positions: batch.positions,
-            tables: batch.tables,
-            blocks: batch.blocks,
-            partial: self.scratch.borrow().partial.address,
-            tickets: batch.tickets.address,
-            heads: gqa.heads as u32,
-            splits: splits as u32,
-            block: cache.shape.block as u32,
-            window: match gqa.span {
-                Span::Window(window) => window as u32,
-                _ => 0,
-            },
-            scale: gqa.scale,
-            padding: 0,
-        };
-        self.device.launch([splits, gqa.kv_heads, batch.rows], attend_shared(gqa), params)
+        self.attention(model, layer, batch, cache, q, y)
     }
 
     fn project_add(

@@ -9,13 +9,12 @@ use plimsoll_model::{Decoder, Mixer, Mlp, Rope, RopeTable, Ropes};
 use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
 use crate::fast::{self as by_library, Fast};
-use crate::params::SPLIT;
 use crate::tile::rounded_bytes;
 use crate::top::{self, Found};
+use crate::work::{self, Work};
 
-/// Rows of a step that is repeated, and tokens of each of its sequences, at most: beyond them launches are not what costs time.
+/// Rows of a step that is repeated at most: beyond them launches are not what costs time.
 const REPEATED: usize = 256;
-const DECODED: usize = 8;
 /// Token and cache slot of a row that is only there to fill up.
 const NONE: u32 = u32::MAX;
 
@@ -28,8 +27,6 @@ pub struct Batch<D: Driver> {
     pub(crate) wide: Buffer<D>,
     /// Rows that a product reads, in eight bits.
     pub(crate) rounded: Buffer<D>,
-    /// A counter of each row and kv head, zero between launches.
-    pub(crate) tickets: Buffer<D>,
     fast: Option<Fast<D>>,
     graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
     /// The step's, if it can be repeated.
@@ -38,8 +35,6 @@ pub struct Batch<D: Driver> {
     pub(crate) output_rows: usize,
     /// How many of these the plan has.
     pub(crate) wanted: usize,
-    /// The largest number of positions that a token sees.
-    pub(crate) longest: usize,
     /// Token ids, their positions, cache slots, and where the block table of each begins, `[T]` each.
     pub(crate) tokens: u64,
     pub(crate) positions: u64,
@@ -54,14 +49,26 @@ pub struct Batch<D: Driver> {
     pub(crate) found: Found<D>,
     /// Cosine and sine, `[T, dim / 2]`, of each of the model's rotary embeddings.
     pub(crate) rotations: Vec<u64>,
+    /// Of attention, for each number of positions that layers of the model see.
+    work: Vec<Placed>,
+    /// Items of a launch of attention at most.
+    capacity: usize,
+}
+
+/// Where a step's work of attention is.
+#[derive(Default)]
+pub(crate) struct Placed {
+    window: usize,
+    /// Bounds of the launches and of tiles, as numbers of pairs from the beginning of the plan.
+    pub(crate) bounds: u64,
+    pub(crate) launches: usize,
+    pub(crate) tiled: bool,
 }
 
 /// Steps of one size are the same launches.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Size {
     rows: usize,
-    /// Of the longest sequence.
-    splits: usize,
 }
 
 /// So many rows, filled up so that there are few sizes.
@@ -70,12 +77,11 @@ pub(crate) fn filled(rows: usize) -> usize {
 }
 
 impl Size {
-    /// Of a step in which every row is a token of a decoding sequence.
-    fn of(plan: &Plan) -> Option<Self> {
+    /// Of a step in which every row is a token of a decoding sequence, whose attention is one launch.
+    fn of(plan: &Plan, works: &[Work]) -> Option<Self> {
         let rows = plan.tokens.len();
-        let decoded = plan.sequences.iter().all(|sequence| sequence.len <= DECODED);
-        let splits = plan.sequences.iter().map(|sequence| sequence.end().div_ceil(SPLIT)).max().unwrap_or(0);
-        (rows <= REPEATED && plan.outputs.len() == rows && decoded).then(|| Self { rows: filled(rows), splits })
+        let one_by_one = works.iter().all(|work| work.launches() == 1 && !work.tiled());
+        (rows <= REPEATED && plan.outputs.len() == rows && one_by_one).then(|| Self { rows: filled(rows) })
     }
 }
 
@@ -97,19 +103,15 @@ fn widest_read(decoder: &Decoder) -> usize {
     inner.max().unwrap_or(0).max(decoder.width)
 }
 
-fn kv_heads(decoder: &Decoder) -> usize {
-    let heads = decoder.layers.iter().map(|layer| {
-        let Mixer::Gqa(gqa) = &layer.mixer;
-        gqa.kv_heads
-    });
-    heads.max().unwrap_or(0)
-}
-
 /// Words of plans of so many rows at most; every part may begin a word later.
 fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: CacheShape) -> usize {
     let rotations: usize = ropes.iter().map(|(rope, _)| rows * rope.dim + 1).sum();
     let tables = rows * decoder.context.div_ceil(cache.block);
-    4 * (rows + 1) + (outputs + 1) + (2 * outputs + 1) + rotations + (tables + 1)
+    let work = work::windows(decoder).into_iter().map(|window| {
+        let (bounds, list) = work::room(window, decoder.context, rows);
+        bounds + 1 + list + 1
+    });
+    4 * (rows + 1) + (outputs + 1) + (2 * outputs + 1) + rotations + (tables + 1) + work.sum::<usize>()
 }
 
 /// Bytes of every buffer of a batch.
@@ -117,7 +119,6 @@ struct Sizes {
     metadata: usize,
     wide: usize,
     rounded: usize,
-    tickets: usize,
 }
 
 impl Sizes {
@@ -127,7 +128,6 @@ impl Sizes {
             metadata: room(decoder, ropes, rows, outputs, cache) * 4,
             wide: rows * widest(decoder) * 4,
             rounded: rounded_bytes(rows, widest_read(decoder)),
-            tickets: rows * kv_heads(decoder) * 4,
         }
     }
 }
@@ -135,8 +135,8 @@ impl Sizes {
 /// Bytes of every buffer for plans of so many rows and outputs at most.
 pub(crate) fn bytes(decoder: &Decoder, (rows, outputs): (usize, usize), cache: CacheShape, fast: bool) -> Vec<usize> {
     let (rows, outputs) = (filled(rows), filled(outputs));
-    let Sizes { metadata, wide, rounded, tickets } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
-    let mut bytes = vec![metadata, wide, rounded, tickets];
+    let Sizes { metadata, wide, rounded } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
+    let mut bytes = vec![metadata, wide, rounded];
     bytes.extend(top::bytes(decoder.vocab, outputs));
     bytes.extend(fast.then(|| by_library::bytes(decoder, rows)).into_iter().flatten());
     bytes
@@ -151,22 +151,21 @@ impl<D: Driver> Batch<D> {
         (rows, outputs): (usize, usize),
         cache: CacheShape,
         fast: bool,
+        capacity: usize,
     ) -> Result<Self, Error> {
         let (rows, outputs) = (filled(rows), filled(outputs));
-        let Sizes { metadata, wide, rounded, tickets } = Sizes::new(decoder, ropes, (rows, outputs), cache);
+        let Sizes { metadata, wide, rounded } = Sizes::new(decoder, ropes, (rows, outputs), cache);
         Ok(Self {
             metadata: device.zeros(metadata)?,
             words: Vec::with_capacity(metadata / 4),
             wide: device.zeros(wide)?,
             rounded: device.buffer(rounded)?,
-            tickets: device.zeros(tickets)?,
             fast: fast.then(|| Fast::new(device, decoder, rows)).transpose()?,
             graphs: RefCell::default(),
             size: None,
             rows: 0,
             output_rows: 0,
             wanted: 0,
-            longest: 0,
             tokens: 0,
             positions: 0,
             slots: 0,
@@ -176,6 +175,8 @@ impl<D: Driver> Batch<D> {
             draws: 0,
             found: Found::new(device, decoder.vocab, outputs)?,
             rotations: vec![],
+            work: work::windows(decoder).into_iter().map(|window| Placed { window, ..Default::default() }).collect(),
+            capacity,
         })
     }
 
@@ -187,7 +188,8 @@ impl<D: Driver> Batch<D> {
         cache: CacheShape,
         ropes: &Ropes,
     ) -> Result<(), Error> {
-        self.size = Size::of(plan);
+        let works: Vec<Work> = self.work.iter().map(|placed| Work::new(plan, placed.window, self.capacity)).collect();
+        self.size = Size::of(plan, &works);
         self.rows = self.size.map_or(plan.tokens.len(), |size| size.rows);
         self.output_rows = self.size.map_or(plan.outputs.len(), |size| size.rows);
         self.wanted = plan.outputs.len();
@@ -200,7 +202,6 @@ impl<D: Driver> Batch<D> {
             }
             blocks.extend_from_slice(&sequence.block_table[..sequence.end().div_ceil(cache.block)]);
         }
-        self.longest = positions.iter().map(|position| *position as usize + 1).max().unwrap_or(0);
         positions.resize(self.rows, 0);
 
         let draw = |output| plan.draws.get(output).copied().unwrap_or_default();
@@ -223,6 +224,10 @@ impl<D: Driver> Batch<D> {
         self.tables = part(&tables, self.rows, 0);
         self.outputs = part(&plan.outputs, self.output_rows, 0);
         self.draws = part(&draws, 2 * self.output_rows, 0);
+        for (placed, work) in self.work.iter_mut().zip(&works) {
+            (placed.launches, placed.tiled) = (work.launches(), work.tiled());
+            placed.bounds = part(&work.bounds, work.bounds.len(), 0);
+        }
         let rotation = |(_, table): &(Rope, RopeTable)| -> Vec<u32> {
             let pairs = positions.iter().flat_map(|position| table.rotation(*position as usize));
             pairs.flat_map(|(cos, sin)| [cos.to_bits(), sin.to_bits()]).collect()
@@ -232,8 +237,14 @@ impl<D: Driver> Batch<D> {
             part(&values, values.len(), 0)
         };
         self.rotations = ropes.iter().map(&mut rotations).collect();
-        // Last, for their length is not that of other steps of the size.
+        // Last, for their length is not that of other steps of the size. Bounds are set to where lists come to lie.
         self.blocks = part(&blocks, blocks.len(), 0);
+        let lists = works.iter().map(|work| part(work.list.as_flattened(), 2 * work.list.len(), 0));
+        let lists: Vec<u64> = lists.collect();
+        for ((placed, work), list) in self.work.iter().zip(&works).zip(lists) {
+            let (at, first) = ((placed.bounds - base) as usize / 4, (list - base) as u32 / 8);
+            words[at..][..work.bounds.len()].iter_mut().for_each(|bound| *bound += first);
+        }
         device.write(&mut self.metadata, &self.words)
     }
 
@@ -255,5 +266,15 @@ impl<D: Driver> Batch<D> {
             *graph = Some(device.capture(record)?);
         }
         graph.as_ref().map_or(Ok(()), |graph| device.replay(graph))
+    }
+
+    /// Attention's work in layers that see so many positions.
+    pub(crate) fn work(&self, window: usize) -> &Placed {
+        self.work.iter().find(|placed| placed.window == window).expect("a window of the model")
+    }
+
+    /// What bounds count from.
+    pub(crate) fn lists(&self) -> u64 {
+        self.metadata.address
     }
 }

@@ -19,6 +19,9 @@ pub enum KvType {
 
 /// Keys and values of all layers.
 pub struct Cache<D: Driver> {
+    /// What a launch's items of attention leave behind, `[items, heads, head_dim + 2]`, and a counter of each and kv head.
+    pub(crate) partial: Buffer<D>,
+    pub(crate) tickets: Buffer<D>,
     layers: Vec<LayerCache<D>>,
     pub(crate) shape: CacheShape,
     pub(crate) kv: KvType,
@@ -31,11 +34,11 @@ struct LayerCache<D: Driver> {
     dim: usize,
 }
 
-/// Bytes of one position of a head.
+/// Bytes of one position of a head, in whole units of eight values.
 fn position_bytes(dim: usize, kv: KvType) -> usize {
     match kv {
-        KvType::F16 => dim.div_ceil(2) * 4,
-        KvType::Q8 => 4 + dim.div_ceil(4) * 4,
+        KvType::F16 => dim.next_multiple_of(8) * 2,
+        KvType::Q8 => dim.next_multiple_of(8) + 4,
     }
 }
 
@@ -61,14 +64,34 @@ pub(crate) fn bytes(decoder: &Decoder, shape: CacheShape, kv: KvType) -> Vec<usi
     gqas(decoder).flat_map(|gqa| [side_bytes(gqa, shape, kv); 2]).collect()
 }
 
+/// Bytes of what so many items of attention leave behind, and of their counters.
+pub(crate) fn attention_bytes(decoder: &Decoder, items: usize) -> [usize; 2] {
+    let most = |values: fn(&Gqa) -> usize| gqas(decoder).map(values).max().unwrap_or(0);
+    [items * most(|gqa| gqa.heads * (gqa.head_dim + 2)) * 4, items * most(|gqa| gqa.kv_heads) * 4]
+}
+
 impl<D: Driver> Cache<D> {
-    pub(crate) fn new(device: &Device<D>, decoder: &Decoder, shape: CacheShape, kv: KvType) -> Result<Self, Error> {
+    /// With room for what so many items of attention leave behind.
+    pub(crate) fn new(
+        device: &Device<D>,
+        decoder: &Decoder,
+        shape: CacheShape,
+        kv: KvType,
+        items: usize,
+    ) -> Result<Self, Error> {
         let layer = |gqa: &Gqa| {
             let bytes = side_bytes(gqa, shape, kv);
             let (keys, values) = (device.zeros(bytes)?, device.zeros(bytes)?);
             Ok(LayerCache { keys, values, heads: gqa.kv_heads, dim: gqa.head_dim })
         };
-        Ok(Self { layers: gqas(decoder).map(layer).collect::<Result<_, Error>>()?, shape, kv })
+        let [partial, tickets] = attention_bytes(decoder, items);
+        Ok(Self {
+            partial: device.buffer(partial)?,
+            tickets: device.zeros(tickets)?,
+            layers: gqas(decoder).map(layer).collect::<Result<_, Error>>()?,
+            shape,
+            kv,
+        })
     }
 
     /// As kernels take a layer's.

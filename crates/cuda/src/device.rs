@@ -92,6 +92,10 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    pub(crate) fn multiprocessors(&self) -> usize {
+        self.driver.multiprocessors()
+    }
+
     /// Memory with anything in it.
     pub(crate) fn buffer(&self, bytes: usize) -> Result<Buffer<D>, Error> {
         let (piece, offset) = self.arena.borrow_mut().place(&self.driver, bytes)?;

@@ -43,6 +43,9 @@ pub trait Driver: Send + 'static {
     /// Shared memory a block can have, in bytes.
     fn shared_limit(&self) -> usize;
 
+    /// How many multiprocessors there are to keep busy.
+    fn multiprocessors(&self) -> usize;
+
     /// Starts a kernel behind all that was started before.
     ///
     /// # Safety

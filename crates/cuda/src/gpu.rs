@@ -37,6 +37,7 @@ pub struct Gpu {
     stream: Arc<CudaStream>,
     context: Arc<CudaContext>,
     shared_limit: usize,
+    multiprocessors: usize,
     /// Whether launches overlap.
     overlaps: bool,
     /// For products in whatever order, with what it computes in.
@@ -116,12 +117,15 @@ impl Gpu {
         let shared_limit = context.attribute(attribute).map_err(failed("asking for shared memory"))?;
         let module = load().map_err(failed("loading kernels"))?;
         let shared = shared_limit.max(0) as usize;
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = context.attribute(attribute).map_err(failed("counting multiprocessors"))?;
         let mut gpu = Self {
             functions: HashMap::new(),
             module,
             stream,
             context,
             shared_limit: shared,
+            multiprocessors: multiprocessors.max(1) as usize,
             overlaps: true,
             library: None,
         };
@@ -254,6 +258,10 @@ impl Driver for Gpu {
 
     fn shared_limit(&self) -> usize {
         self.shared_limit
+    }
+
+    fn multiprocessors(&self) -> usize {
+        self.multiprocessors
     }
 
     unsafe fn launch(&self, launch: &Launch<'_>) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! simulation of one.
 
 mod append;
+mod attention;
 mod backend;
 mod batch;
 mod cache;
@@ -23,6 +24,7 @@ mod table;
 mod tile;
 mod top;
 mod weights;
+mod work;
 
 pub use backend::Cuda;
 pub use cache::KvType;

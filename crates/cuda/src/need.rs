@@ -4,7 +4,7 @@ use plimsoll_backend::{Error, Fit, Need, Room, TensorSource};
 use plimsoll_model::Decoder;
 
 use crate::NAME;
-use crate::backend::{Cuda, partial_bytes};
+use crate::backend::Cuda;
 use crate::batch::{self, filled};
 use crate::cache;
 use crate::driver::Driver;
@@ -25,7 +25,9 @@ impl<D: Driver> Cuda<D> {
         let need = Need {
             weights,
             cache: bytes(&cache::bytes(decoder, room.cache, self.kv)),
-            activations: bytes(&buffers) + bytes(&plan) + bytes(&[partial_bytes(decoder, room.tokens, room.cache)]),
+            activations: bytes(&buffers)
+                + bytes(&plan)
+                + bytes(&cache::attention_bytes(decoder, self.capacity(decoder))),
         };
         Ok(Fit { backend: NAME, need, memory: Some(memory) })
     }

@@ -10,8 +10,6 @@ pub(crate) const GRID: usize = 65_535;
 pub(crate) const SPLIT: usize = 128;
 /// Pairs of blocks that a launch copies at most.
 pub(crate) const COPIED: usize = 64;
-/// Queries of a pass of attention.
-pub(crate) const QUERIES: usize = 8;
 
 /// A struct that a kernel takes.
 pub(crate) trait Params: Pod {
@@ -87,22 +85,22 @@ params!("append" Append {
     padding: u32,
 });
 params!(Qkv { product: Matvec, append: Append });
-params!("attend" Attend {
+params!(Attend {
     cache: Cache,
     q: u64,
     y: u64,
     positions: u64,
     tables: u64,
     blocks: u64,
-    partial: u64,
-    tickets: u64,
+    work: u64,
+    range: u64,
     heads: u32,
-    splits: u32,
     block: u32,
     window: u32,
     scale: f32,
-    padding: u32,
 });
+params!(AttendRow { attend: Attend, partial: u64, tickets: u64 });
+params!(AttendTile { attend: Attend, rows: u32, heads: u32, queries: u32, padding: u32 });
 params!("widen_matrix" WidenMatrix { matrix: Matrix, out: u64, width: u32, stride: u32 });
 params!("widen_rows" WidenRows { x: u64, rows: u64, norm: u64, out: u64, width: u32, stride: u32, eps: f32, padding: u32 });
 params!("finish" Finish {
@@ -140,6 +138,8 @@ macro_rules! kernels {
 
 kernels!(Matvec: "matvec_1" Matvec1 "matvec_4" Matvec4);
 kernels!(Qkv: "qkv_1" Qkv1 "qkv_4" Qkv4);
+kernels!(AttendRow: "attend_4" Attend4 "attend_8" Attend8);
+kernels!(AttendTile: "attend_tile_64" AttendTile64 "attend_tile_128" AttendTile128);
 kernels!(Tile: "tile_16" Tile16 "tile_64" Tile64);
 
 /// A kernel, and how many bytes it takes.
@@ -164,7 +164,10 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Tile64>(),
     kernel::<AddNormed>(),
     kernel::<Append>(),
-    kernel::<Attend>(),
+    kernel::<Attend4>(),
+    kernel::<Attend8>(),
+    kernel::<AttendTile64>(),
+    kernel::<AttendTile128>(),
     kernel::<CopyBlocks>(),
     kernel::<WidenMatrix>(),
     kernel::<WidenRows>(),
