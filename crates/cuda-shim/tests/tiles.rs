@@ -34,7 +34,7 @@ fn repeated(rows: &[f32], count: usize) -> Vec<f32> {
     rows.iter().copied().cycle().take(count).collect()
 }
 
-/// Bits of all that ops with products make of rows behind the first `first`: what every action does, and three matrices at once.
+/// Bits of what ops with products make of `count` rows: of every action, and of three matrices at once.
 fn results(model: &Model<Cuda<Shim>>, x: &[f32], h: &[f32], count: usize) -> [Vec<u32>; 4] {
     let vocab = model.decoder().vocab;
     let mut cache = model.cache(CACHE).unwrap();

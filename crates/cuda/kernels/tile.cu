@@ -48,8 +48,8 @@ struct Columns {
     const Tile& p;
     unsigned groups, steps;
 
-    __device__ static unsigned entry() { return threadIdx.x % (S::ENTRIES); }
-    __device__ static unsigned column() { return threadIdx.x / (S::ENTRIES); }
+    __device__ static unsigned entry() { return threadIdx.x % S::ENTRIES; }
+    __device__ static unsigned column() { return threadIdx.x / S::ENTRIES; }
 
     // Begins to copy, one group a thread. A group that is not there is another, whose products go nowhere.
     __device__ void copy_to(Stage<S>& stage, unsigned first) const {
@@ -300,7 +300,7 @@ __device__ void multiply(const Tile& p) {
     if (gate) {
         if (last && index == 1) tile.end_slot(0);
         __syncthreads();
-        if (index == 0) tile.gate(team + S::TEAMS / 2);
+        if (last && index == 0) tile.gate(team + S::TEAMS / 2);
     }
     if (!last || (gate && index == 1)) return;
     tile.each([&](float value, unsigned row, unsigned column) {
