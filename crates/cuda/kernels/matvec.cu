@@ -66,8 +66,7 @@ struct Products {
         float total = 0.0f;
         if (slot < COLUMNS) {
             const float* all = room + (row * COLUMNS + slot) * SLOTS;
-            total = all[0];
-            for (unsigned i = 1; i < SLOTS; i++) total = __fadd_rn(total, all[i]);
+            for (unsigned i = 0; i < SLOTS; i++) total = __fadd_rn(total, all[i]);
         }
         __syncwarp();
         row += panel * PANEL;
