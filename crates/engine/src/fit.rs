@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn nothing_of_nothing_fits() {
-        assert_eq!(largest(1..=0, |_| Ok(true)).unwrap(), None);
+        assert_eq!(largest(RangeInclusive::new(1, 0), |_| Ok(true)).unwrap(), None);
         assert_eq!(largest(3..=3, |count| Ok(count < 4)).unwrap(), Some(3));
         assert!(largest(1..=2, |_| Err(Error::Stopped)).is_err());
     }
