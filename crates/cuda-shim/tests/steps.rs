@@ -60,6 +60,25 @@ fn steps_of_one_size_are_one_graph_and_ask_for_no_memory() {
         assert_eq!(usage.replays(), replays + 3);
         assert!(launches.iter().all(|count| *count == launches[0]), "{launches:?}");
     }
+    let sequence = Sequence { start: 0, len: 20, block_table: vec![6, 7] };
+    let prompt = Plan { tokens: vec![1; 20], sequences: vec![sequence], outputs: vec![19], draws: vec![] };
+    let allocations = usage.allocations();
+    runner.step(&prompt).unwrap();
+    assert_eq!(usage.allocations(), allocations);
+}
+
+/// Llama and Qwen2; Qwen3, whose heads are normed; GLM-4, which norms what it adds.
+#[test]
+fn a_layer_is_few_launches() {
+    for (name, expected) in [("plain", 5), ("biases", 5), ("head norm", 6), ("sandwich", 7)] {
+        let (shim, case) = (Shim::new(Order::Forward), case(name));
+        let usage = shim.usage();
+        let mut runner = runner(shim, &case);
+        let before = usage.launches();
+        runner.step(&decode(1, 0)).unwrap();
+        // Beside the layers: embedding, logits, the largest of them.
+        assert_eq!(usage.launches() - before, 3 + expected * case.decoder.layers.len(), "{name}");
+    }
 }
 
 /// Rows that fill up a step change nothing: neither the other rows nor the cache.
