@@ -5,7 +5,7 @@ use plimsoll_backend::suite::{RandomWeights, Rng, cases};
 use plimsoll_backend::{CacheShape, Half, Model, Plan, Projection, Sequence};
 use plimsoll_cuda::{Cuda, KvType};
 use plimsoll_cuda_shim::{Order, Shim};
-use plimsoll_formats::blocks::{BlockType, MXFP4, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
+use plimsoll_formats::blocks::{BF16, BlockType, F16, F32, MXFP4, Q4_0, Q4_K, Q5_K, Q6_K, Q8_0};
 use plimsoll_model::{Decoder, Mixer, Mlp};
 
 const CACHE: CacheShape = CacheShape { blocks: 16, block: 16 };
@@ -91,7 +91,7 @@ fn check(block: &'static BlockType, order: Order) {
 
 #[test]
 fn many_columns_have_the_bits_of_few() {
-    let formats = [&Q8_0, &Q4_0, &MXFP4, &Q4_K, &Q5_K, &Q6_K];
+    let formats = [&Q8_0, &Q4_0, &MXFP4, &Q4_K, &Q5_K, &Q6_K, &F32, &F16, &BF16];
     for (i, block) in formats.into_iter().enumerate() {
         check(block, [Order::Forward, Order::Backward, Order::Shuffled(5)][i % 3]);
     }

@@ -27,6 +27,8 @@ pub struct Batch<D: Driver> {
     pub(crate) wide: Buffer<D>,
     /// Rows that a product reads, in eight bits.
     pub(crate) rounded: Buffer<D>,
+    /// What an RMS norm multiplies such rows with, where they stay floats.
+    pub(crate) factors: Buffer<D>,
     fast: Option<Fast<D>>,
     graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
     /// The step's, if it can be repeated.
@@ -119,6 +121,7 @@ struct Sizes {
     metadata: usize,
     wide: usize,
     rounded: usize,
+    factors: usize,
 }
 
 impl Sizes {
@@ -128,6 +131,7 @@ impl Sizes {
             metadata: room(decoder, ropes, rows, outputs, cache) * 4,
             wide: rows * widest(decoder) * 4,
             rounded: rounded_bytes(rows, widest_read(decoder)),
+            factors: rows * 4,
         }
     }
 }
@@ -135,8 +139,8 @@ impl Sizes {
 /// Bytes of every buffer for plans of so many rows and outputs at most.
 pub(crate) fn bytes(decoder: &Decoder, (rows, outputs): (usize, usize), cache: CacheShape, fast: bool) -> Vec<usize> {
     let (rows, outputs) = (filled(rows), filled(outputs));
-    let Sizes { metadata, wide, rounded } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
-    let mut bytes = vec![metadata, wide, rounded];
+    let Sizes { metadata, wide, rounded, factors } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
+    let mut bytes = vec![metadata, wide, rounded, factors];
     bytes.extend(top::bytes(decoder.vocab, outputs));
     bytes.extend(fast.then(|| by_library::bytes(decoder, rows)).into_iter().flatten());
     bytes
@@ -154,12 +158,13 @@ impl<D: Driver> Batch<D> {
         capacity: usize,
     ) -> Result<Self, Error> {
         let (rows, outputs) = (filled(rows), filled(outputs));
-        let Sizes { metadata, wide, rounded } = Sizes::new(decoder, ropes, (rows, outputs), cache);
+        let Sizes { metadata, wide, rounded, factors } = Sizes::new(decoder, ropes, (rows, outputs), cache);
         Ok(Self {
             metadata: device.zeros(metadata)?,
             words: Vec::with_capacity(metadata / 4),
             wide: device.zeros(wide)?,
             rounded: device.buffer(rounded)?,
+            factors: device.buffer(factors)?,
             fast: fast.then(|| Fast::new(device, decoder, rows)).transpose()?,
             graphs: RefCell::default(),
             size: None,

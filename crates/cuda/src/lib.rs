@@ -11,6 +11,7 @@ mod cache;
 mod device;
 mod driver;
 mod fast;
+mod float_tile;
 pub mod gpu;
 pub mod gpus;
 mod library;

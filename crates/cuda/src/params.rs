@@ -101,6 +101,23 @@ params!(Attend {
 });
 params!(AttendRow { attend: Attend, partial: u64, tickets: u64 });
 params!(AttendTile { attend: Attend, rows: u32, heads: u32, queries: u32, padding: u32 });
+params!("factors" Factors { x: u64, rows: u64, out: u64, width: u32, eps: f32 });
+params!("float_tile" FloatTile {
+    matrices: [Matrix; 3],
+    x: u64,
+    rows: u64,
+    norm: u64,
+    factors: u64,
+    out: u64,
+    count: u32,
+    action: u32,
+    width: u32,
+    columns: u32,
+    stride: u32,
+    scale: f32,
+    cap: f32,
+    padding: u32,
+});
 params!("widen_matrix" WidenMatrix { matrix: Matrix, out: u64, width: u32, stride: u32 });
 params!("widen_rows" WidenRows { x: u64, rows: u64, norm: u64, out: u64, width: u32, stride: u32, eps: f32, padding: u32 });
 params!("finish" Finish {
@@ -159,6 +176,8 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Matvec4>(),
     kernel::<Qkv1>(),
     kernel::<Qkv4>(),
+    kernel::<Factors>(),
+    kernel::<FloatTile>(),
     kernel::<RoundRows>(),
     kernel::<Tile16>(),
     kernel::<Tile64>(),

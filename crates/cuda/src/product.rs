@@ -66,6 +66,8 @@ pub(crate) enum Class<'a, D: Driver> {
     Library(&'a Fast<D>),
     /// Tensor cores.
     Tiles,
+    /// Blocks that share what they read, where weights are floats.
+    FloatTiles,
     /// All weights are read for every few columns.
     Few,
 }
@@ -75,6 +77,7 @@ impl<'a, D: Driver> Class<'a, D> {
         match input.batch.fast() {
             Some(fast) if input.count >= fast::ROWS && !matches!(action, Action::Logits) => Class::Library(fast),
             _ if input.count > FEW && linears.iter().all(|linear| linear.rounds()) => Class::Tiles,
+            _ if input.count > FEW && !linears.iter().any(|linear| linear.rounds()) => Class::FloatTiles,
             _ => Class::Few,
         }
     }
@@ -101,6 +104,7 @@ impl<D: Driver> Cuda<D> {
         match Class::of(linears, &input, output.action) {
             Class::Library(fast) => self.fast_products(fast, linears, &input, &output),
             Class::Tiles => self.tiles(linears, input, output),
+            Class::FloatTiles => self.float_tiles(linears, &input, &output),
             Class::Few => {
                 let Few { params, grid, columns, shared } = self.few(linears, &input, &output);
                 match columns {
