@@ -94,7 +94,7 @@ impl<B: Backend> Model<B> {
         self.backend.upload(&self.inner, plan, cache.shape, &mut batch.inner)
     }
 
-    /// See [`Backend::step`]; `record` is given the batch.
+    /// See [`Backend::step`].
     pub fn step(&self, batch: &Batch<B>, mut record: impl FnMut() -> Result<(), Error>) -> Result<(), Error> {
         self.backend.step(&batch.inner, &mut record)
     }
