@@ -7,7 +7,7 @@ use crate::backend::Cuda;
 use crate::device::{Buffer, Device};
 use crate::driver::{Driver, Gemm};
 use crate::params::{self, THREADS};
-use crate::product::{Input, Output};
+use crate::product::{Input, Output, matrices};
 use crate::weights::{Linear, Norm};
 
 /// Rows from which on weights are made bf16 for a product: writing them takes as long as reading them four times.
@@ -95,9 +95,8 @@ impl<D: Driver> Cuda<D> {
             })?;
             start += linear.rows();
         }
-        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let finish = params::Finish {
-            matrices: [matrix(0), matrix(1), matrix(2)],
+            matrices: matrices(linears),
             from: fast.results.address,
             out: output.to.address,
             count: linears.len() as u32,

@@ -6,7 +6,7 @@ use crate::backend::{Cuda, WARPS};
 use crate::driver::Driver;
 use crate::pack::GROUP;
 use crate::params;
-use crate::product::{Action, Input, Output};
+use crate::product::{Action, Input, Output, matrices};
 use crate::weights::{Linear, Norm};
 
 /// Rows and columns of a block, and bytes between two values of what it stages.
@@ -33,9 +33,8 @@ impl<D: Driver> Cuda<D> {
             Action::Gate => sides(&linears[0]),
             _ => linears.iter().map(sides).sum(),
         };
-        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let params = params::FloatTile {
-            matrices: [matrix(0), matrix(1), matrix(2)],
+            matrices: matrices(linears),
             x: x.address,
             rows,
             norm: norm.map_or(0, Norm::address),

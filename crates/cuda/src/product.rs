@@ -60,6 +60,11 @@ pub(crate) fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize
     columns * column + 64 + columns * 4 * (THREADS as usize + GROUP)
 }
 
+/// As kernels take them: as many as there are, then the first again.
+pub(crate) fn matrices<D: Driver>(linears: &[&Linear<D>]) -> [params::Matrix; 3] {
+    std::array::from_fn(|i| linears.get(i).unwrap_or(&linears[0]).matrix)
+}
+
 /// Who does a product.
 pub(crate) enum Class<'a, D: Driver> {
     /// A library.
@@ -128,9 +133,8 @@ impl<D: Driver> Cuda<D> {
         };
         // Two turns of all warps are a group of results.
         let turns = panels.div_ceil(WARPS * BLOCKS).next_multiple_of(if to.rounded { 2 } else { 1 });
-        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let params = params::Matvec {
-            matrices: [matrix(0), matrix(1), matrix(2)],
+            matrices: matrices(linears),
             x: x.address,
             heads: x.heads(),
             rows,

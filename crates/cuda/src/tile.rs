@@ -6,7 +6,7 @@ use crate::backend::{Cuda, WARPS};
 use crate::driver::Driver;
 use crate::pack::{GROUP, SLOTS};
 use crate::params;
-use crate::product::{Action, Input, Output};
+use crate::product::{Action, Input, Output, matrices};
 use crate::weights::{Linear, Norm};
 
 /// Bytes of a rounded group: its codes, and its scale and sums.
@@ -82,9 +82,8 @@ impl<D: Driver> Cuda<D> {
         let Output { to, action, stride, scale, cap } = output;
         let (width, count) = (linears[0].width, input.count);
         let (codes, heads) = self.round(width, &input)?;
-        let matrix = |i: usize| linears.get(i).unwrap_or(&linears[0]).matrix;
         let tile = params::Tile {
-            matrices: [matrix(0), matrix(1), matrix(2)],
+            matrices: matrices(linears),
             codes,
             heads,
             out: to.address,
