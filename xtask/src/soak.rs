@@ -60,6 +60,8 @@ struct Check {
     name: String,
     run: Vec<String>,
     tool: &'static Tool,
+    /// What AddressSanitizer is told.
+    sanitizer: &'static str,
 }
 
 pub fn soak(root: &Path, args: &[String]) -> Result<()> {
@@ -75,6 +77,7 @@ pub fn soak(root: &Path, args: &[String]) -> Result<()> {
         let mut command = Command::new("cargo");
         // Tests under Miri read goldens; a fuzzer's crash is kept in fuzz/artifacts.
         command.current_dir(root).args(&check.run).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+        command.env("ASAN_OPTIONS", check.sanitizer);
         if !succeeds(&mut command) {
             failed.push(check.name);
         }
@@ -131,6 +134,7 @@ fn checks(root: &Path, options: &Options) -> Result<Vec<Check>> {
         name: name.to_string(),
         run: run.split_whitespace().map(String::from).collect(),
         tool,
+        sanitizer: "",
     }));
     let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
     if let Some(unknown) = options.names.iter().find(|name| !names.contains(&name.as_str())) {
@@ -144,10 +148,11 @@ fn fuzz(root: &Path, target: String, minutes: f64) -> Result<Check> {
     let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
     std::fs::create_dir_all(root.join(&corpus))?;
     let seconds = format!("-max_total_time={}", (minutes * 60.0) as u64);
-    // What lives as long as the process is no leak, but is reported as one at its end.
-    let bounds = [seconds.as_str(), "-timeout=10", "-rss_limit_mb=1024", "-detect_leaks=0"];
+    let bounds = [seconds.as_str(), "-timeout=10", "-rss_limit_mb=1024"];
     let run = ["+nightly", "fuzz", "run", &target, &corpus, &seeds, "--"].into_iter().chain(bounds);
-    Ok(Check { run: run.map(String::from).collect(), name: target, tool: &FUZZ })
+    // What lives as long as the process is no leak, but is reported as one at its end.
+    let sanitizer = "detect_leaks=0";
+    Ok(Check { run: run.map(String::from).collect(), name: target, tool: &FUZZ, sanitizer })
 }
 
 fn succeeds(command: &mut Command) -> bool {
