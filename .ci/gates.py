@@ -29,6 +29,7 @@ UNSAFE = {
     "crates/cuda/src/library.rs",
     "crates/cuda-shim/src/lib.rs",
     "crates/cuda-shim/tests/faults.rs",
+    "crates/cuda-shim/tests/mma.rs",
 }
 KERNELS = "crates/cuda/kernels"
 LINES = 500

@@ -70,6 +70,35 @@ __global__ void mma(const uint4*, unsigned* wrong) {
     }
 }
 
+// The same of bf16, sixteen values of a row: sums of integers, which are exact; and what a column gives does not depend on its place.
+__global__ void mma_bf16(const uint4*, unsigned* wrong) {
+    unsigned group = threadIdx.x / 4, lane = threadIdx.x % 4;
+    auto pair = [](unsigned i) {
+        auto bits = [](unsigned i) { return __float_as_uint(float(byte_of(i))) >> 16; };
+        return bits(i) | bits(i + 1) << 16;
+    };
+    auto a = [&](unsigned row, unsigned k) { return pair(16 * row + k); };
+    auto multiply = [&](float* c, unsigned column) {
+        asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a(group, 2 * lane)), "r"(a(group + 8, 2 * lane)), "r"(a(group, 2 * lane + 8)), "r"(a(group + 8, 2 * lane + 8)),
+              "r"(pair(1000 + 16 * column + 2 * lane)), "r"(pair(1000 + 16 * column + 2 * lane + 8)));
+    };
+    float c[4] = {1, 2, 3, 4};
+    multiply(c, group);
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned row = group + 8 * (i / 2), column = 2 * lane + i % 2;
+        float expected = float(i + 1);
+        for (unsigned k = 0; k < 16; k++) expected += float(byte_of(16 * row + k) * byte_of(1000 + 16 * column + k));
+        if (c[i] != expected) atomicAdd(wrong, 1);
+    }
+    // Sums that are rounded, of one column in all places.
+    float thirds[4] = {1.0f / 3, 1.0f / 3, 1.0f / 3, 1.0f / 3};
+    multiply(thirds, 5);
+    if (__float_as_uint(thirds[0]) != __float_as_uint(__shfl_sync(~0u, thirds[1], 4 * group))) atomicAdd(wrong, 1);
+    if (__float_as_uint(thirds[3]) != __float_as_uint(__shfl_sync(~0u, thirds[2], 4 * group + 3))) atomicAdd(wrong, 1);
+}
+
 // Lets the next launch begin, and waits for the one ahead.
 __global__ void overlap(const uint4*, unsigned* wrong) {
     asm volatile("griddepcontrol.launch_dependents;");
@@ -82,7 +111,7 @@ struct Probe {
     void (*kernel)(const uint4*, unsigned*);
 } probes[] = {{"dp4a", dp4a},           {"byte_permute", byte_permute}, {"half_precision", half_precision},
               {"load_once", load_once}, {"copy_async", copy_async},     {"mma", mma},
-              {"overlap", overlap}};
+              {"mma_bf16", mma_bf16},   {"overlap", overlap}};
 
 int run(const Probe& probe) {
     uint32_t numbers[4 * WARP];

@@ -37,5 +37,7 @@ fn main() {
         .file(kernels.join("all.cu"))
         .file("runtime/library.cu")
         .file("runtime/faults.cu")
+        .file("runtime/mma.cu")
+        .include(&kernels)
         .compile("plimsoll_kernels");
 }

@@ -71,7 +71,7 @@ struct Fiber {
 
 // What a lane brings to what all do together.
 struct Brought {
-    uint32_t words[3];
+    uint32_t words[6];
 };
 
 // Lanes deposit by the parity of their turn: none can be two ahead of another.
@@ -341,6 +341,19 @@ void mma(int* sums, int a0, int a1, int b) {
     for (unsigned i = 0; i < 4; i++) {
         for (unsigned part = 0; part < 4; part++) {
             sums[i] = __dp4a(int(all[row + part].words[i / 2]), int(all[column + i % 2 * 4 + part].words[2]), sums[i]);
+        }
+    }
+}
+
+void mma(float* sums, const uint4& a, const uint2& b) {
+    const Brought* all = meet(MMA, ~0u, {{a.x, a.y, a.z, a.w, b.x, b.y}});
+    const unsigned row = lane() / 4 * 4, column = lane() % 4 * 8;
+    for (unsigned i = 0; i < 4; i++) {
+        for (unsigned pair = 0; pair < 8; pair++) {
+            const unsigned part = pair / 2, half = pair % 2;
+            const uint32_t x = all[row + part].words[2 * half + i / 2], y = all[column + i % 2 * 4 + part].words[4 + half];
+            sums[i] = fmaf(__uint_as_float(x << 16), __uint_as_float(y << 16), sums[i]);
+            sums[i] = fmaf(__uint_as_float(x & 0xffff0000), __uint_as_float(y & 0xffff0000), sums[i]);
         }
     }
 }

@@ -54,6 +54,9 @@ uint64_t exchange(Collective operation, uint32_t mask, uint64_t value, unsigned 
 // mma.m16n8k16.s32.s8.s8.s32: sums `[16, 8]` += a `[16, 16]` * b `[16, 8]`. Lane `4 g + t` has columns 4 t to 4 t + 3 of rows g and
 // g + 8 of a, rows 4 t to 4 t + 3 of column g of b, and columns 2 t and 2 t + 1 of rows g and g + 8 of the sums.
 void mma(int* sums, int a0, int a1, int b);
+// mma.m16n8k16.f32.bf16.bf16.f32: the same of bf16, of which lane `4 g + t` has columns 2 t, 2 t + 1, and both eight further, of
+// rows g and g + 8 of a in turn, and those rows of column g of b.
+void mma(float* sums, const uint4& a, const uint2& b);
 unsigned lane();
 uint32_t atomic_add(uint32_t* at, uint32_t value);
 void fence();
@@ -161,6 +164,7 @@ inline float __uint_as_float(uint32_t bits) {
 }
 
 #define UNROLL
+#define NOINLINE
 
 // A kernel takes one struct. On the CPU it is found by its name.
 #define KERNEL(name, Params)                                                                                    \

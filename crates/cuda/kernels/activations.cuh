@@ -1,4 +1,4 @@
-// Rows of activations in shared memory, as products read them: normed, and in eight bits or as they are.
+// Rows of activations in shared memory, as products read them: normed, and in eight bits or in pieces of bf16.
 #pragma once
 
 #include "format.cuh"
@@ -31,6 +31,14 @@ struct ActivationRow {
     }
 };
 
+// Where a group has the lane's part of eight: its first pieces, and behind all of those its second ones.
+__device__ inline void put_split(const float* values, uint4* group, unsigned part) {
+    const SplitPart own(values);
+    uint2* to = reinterpret_cast<uint2*>(group);
+    to[part] = own.first;
+    to[8 + part] = own.second;
+}
+
 // What eight lanes make of a group, four values each: the codes of the lane's; scale, and sums of both halves in sixteen bits
 // each, for the first lane.
 struct RoundedPart {
@@ -56,18 +64,21 @@ struct RoundedPart {
     }
 };
 
-// Rows in shared memory, one behind the other. A row has, for each step of the sixteen slots, two planes of codes and one of heads,
-// then for each step eight planes of floats: lanes read side by side.
+// Rows in shared memory, one behind the other. A row has, for each step of the sixteen slots, two planes of codes and one of heads;
+// then for each group both pieces of its values, and room that keeps columns apart.
 struct Activations {
-    unsigned groups;  // of a slot
-    bool rounded, floats;
+    unsigned width;
+    bool rounded, split;
     unsigned columns;
 
-    // Of a row, in sixteen bytes; those of a step are rounded first.
-    static constexpr unsigned HEADS = 2 * SLOTS, ROUNDED = HEADS + SLOTS / 2, FLOATS = 8 * SLOTS;
+    // Of a step, and of a group, in sixteen bytes.
+    static constexpr unsigned HEADS = 2 * SLOTS, ROUNDED = HEADS + SLOTS / 2, SPLIT = 8;
 
-    __device__ unsigned rounded_size() const { return rounded ? groups * ROUNDED : 0; }
-    __device__ unsigned size() const { return rounded_size() + (floats ? groups * FLOATS : 0); }
+    // Of a row, and of a slot.
+    __device__ unsigned groups() const { return row_groups(width); }
+    __device__ unsigned steps() const { return slot_groups(width); }
+    __device__ unsigned rounded_size() const { return rounded ? steps() * ROUNDED : 0; }
+    __device__ unsigned size() const { return rounded_size() + (split ? groups() * SPLIT + SPLIT / 2 : 0); }
     __device__ uint4* row(unsigned column) const { return shared_memory + column * size(); }
 
     __device__ int* codes(unsigned column, unsigned step, unsigned half, unsigned slot) const {
@@ -77,24 +88,21 @@ struct Activations {
     __device__ uint2* scale(unsigned column, unsigned step, unsigned slot) const {
         return reinterpret_cast<uint2*>(row(column) + step * ROUNDED + HEADS) + slot;
     }
-    __device__ float* plain(unsigned column, unsigned step, unsigned quad, unsigned slot) const {
-        return reinterpret_cast<float*>(row(column) + rounded_size() + step * FLOATS + quad * SLOTS + slot);
-    }
+    // First pieces of a group; the second ones lie behind them.
+    __device__ uint4* pieces(unsigned column, unsigned group) const { return row(column) + rounded_size() + group * SPLIT; }
     // Behind all rows: for the sums of a block, then what else a kernel needs.
     __device__ float* room() const { return reinterpret_cast<float*>(row(columns)); }
 
     // All threads of the block fill a row from `x`, `[width]`; `norm` has the weights of an RMS norm or is none.
-    __device__ void fill(unsigned column, const float* x, unsigned width, const float* norm, float eps) const {
+    __device__ void fill(unsigned column, const float* x, const float* norm, float eps) const {
         const ActivationRow row(x, width, norm, eps, room() + column % 2 * (THREADS / WARP));
         // Eight lanes a group, four values each.
-        const unsigned part = threadIdx.x % 8, all = groups * SLOTS;
+        const unsigned part = threadIdx.x % 8, steps = this->steps(), all = steps * SLOTS;
         for (unsigned first = threadIdx.x / WARP * 4; first < all; first += THREADS / 8) {
-            unsigned group = first + lane() / 8, slot = group / groups, step = group % groups;
+            unsigned group = first + lane() / 8, slot = group / steps, step = group % steps;
             float values[4];
             row.load(group, values);
-            if (floats && group < all) {
-                for (unsigned i = 0; i < 4; i++) plain(column, step, part, slot)[i] = values[i];
-            }
+            if (split && group < groups()) put_split(values, pieces(column, group), part);
             if (!rounded) continue;
             const RoundedPart own(values);
             if (group >= all) continue;
@@ -103,10 +111,11 @@ struct Activations {
         }
     }
 
-    // The same from rows in eight bits: codes and heads of so many groups.
-    __device__ void take(unsigned column, const uint4* from, const uint2* heads, unsigned count) const {
-        for (unsigned i = threadIdx.x; i < 2 * groups * SLOTS; i += THREADS) {
-            const unsigned group = i / 2, half = i % 2, slot = group / groups, step = group % groups;
+    // The same from rows in eight bits: codes and heads of its groups.
+    __device__ void take(unsigned column, const uint4* from, const uint2* heads) const {
+        const unsigned count = groups(), steps = this->steps();
+        for (unsigned i = threadIdx.x; i < 2 * steps * SLOTS; i += THREADS) {
+            const unsigned group = i / 2, half = i % 2, slot = group / steps, step = group % steps;
             row(column)[step * ROUNDED + half * SLOTS + slot] = group < count ? from[i] : make_uint4(0, 0, 0, 0);
             if (half == 0) *scale(column, step, slot) = group < count ? heads[group] : make_uint2(0, 0);
         }
@@ -115,21 +124,19 @@ struct Activations {
 
 // A slot's groups of all rows.
 struct Slot {
-    const uint4 *codes, *floats;
+    const uint4* codes;
     const uint2* heads;
     // From one row to the next.
     unsigned row;
 
     __device__ Slot(const Activations& a, unsigned slot)
         : codes(a.row(0) + slot),
-          floats(a.row(0) + a.rounded_size() + slot),
           heads(reinterpret_cast<const uint2*>(a.row(0) + Activations::HEADS) + slot),
           row(a.size()) {}
 
     __device__ void skip(unsigned steps) {
         codes += steps * Activations::ROUNDED;
         heads += steps * Activations::ROUNDED * 2;
-        floats += steps * Activations::FLOATS;
     }
     // The group behind so many.
     __device__ Rounded rounded(unsigned column, unsigned step) const {
@@ -139,9 +146,5 @@ struct Slot {
         return {{int(low.x), int(low.y), int(low.z), int(low.w), int(high.x), int(high.y), int(high.z), int(high.w)},
                 __uint_as_float(head.x),
                 int(head.y)};
-    }
-    // Four of its values as they are.
-    __device__ float4 plain(unsigned column, unsigned step, unsigned quad) const {
-        return reinterpret_cast<const float4*>(floats)[column * row + step * Activations::FLOATS + quad * SLOTS];
     }
 };

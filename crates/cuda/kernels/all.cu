@@ -1,7 +1,6 @@
 // Everything in one module.
 #include "attend.cu"
 #include "attend_tile.cu"
-#include "float_tile.cu"
 #include "matvec.cu"
 #include "round.cu"
 #include "rows.cu"

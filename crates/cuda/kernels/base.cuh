@@ -10,6 +10,8 @@
     extern "C" __global__ void __launch_bounds__(256, blocks) name(const __grid_constant__ Params p)
 // Of a loop whose arrays belong in registers.
 #define UNROLL _Pragma("unroll")
+// Of a function too long to be repeated wherever it is called.
+#define NOINLINE __noinline__
 #include <stdint.h>
 #endif
 

@@ -3,19 +3,16 @@
 // A matrix is cut into panels of two rows, and a row into sixteen slots of consecutive groups of 32 values: half a warp has a
 // row, each lane a slot. Group `i` of all slots of a panel lies together, so that a warp reads whole lines. A slot's groups are
 // added in ascending order, then the slots: whatever kernel does so has the same bits. Of a group only sums of products of codes
-// are integers; its scales are f32.
+// are integers; its scales are f32. Matrices of floats lie as floats.cuh says.
 #pragma once
 
-#include "base.cuh"
+#include "floats.cuh"
 
-constexpr unsigned GROUP = 32;
 constexpr unsigned SLOTS = 16;
 constexpr unsigned PANEL = 2;
 
-enum Format : uint32_t { F32, F16, BF16, Q8_0, Q4_0, MXFP4, Q4_K, Q5_K, Q6_K };
-
 struct Matrix {
-    // Sixteen bytes a lane and plane: the low four bits of 32 values, or all of fewer.
+    // Sixteen bytes a lane and plane: the low four bits of 32 values, or all of sixteen. Or floats.
     uint64_t codes;
     // Bits above four.
     uint64_t high;
@@ -86,9 +83,7 @@ struct Rounded {
 };
 
 // Planes of sixteen bytes a lane that a group's codes take.
-__device__ constexpr unsigned planes(uint32_t format) {
-    return format == F32 ? 8 : format == F16 || format == BF16 ? 4 : format == Q8_0 ? 2 : 1;
-}
+__device__ constexpr unsigned planes(uint32_t format) { return format == Q8_0 ? 2 : 1; }
 
 // A group as it lies in memory, without what it shares with its block of 256 values.
 template <uint32_t FORMAT>
@@ -267,30 +262,18 @@ __device__ inline float add_group(const Group& g, const Rounded& a, float sum) {
     return __fmaf_rn(a.scale, value, sum);
 }
 
-// 32 weights as they are.
-template <uint32_t FORMAT>
-__device__ inline void unpack_floats(const Packed<FORMAT>& packed, float* values) {
-    constexpr unsigned PER = GROUP / planes(FORMAT);
-    for (unsigned plane = 0; plane < planes(FORMAT); plane++) {
-        const uint4& bits = packed.codes[plane];
-        const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-        for (unsigned i = 0; i < PER; i++) {
-            float& value = values[plane * PER + i];
-            if constexpr (FORMAT == F32) value = __uint_as_float(words[i]);
-            if constexpr (FORMAT == F16) value = from_f16(uint16_t(words[i / 2] >> 16 * (i % 2)));
-            if constexpr (FORMAT == BF16) value = from_bf16(uint16_t(words[i / 2] >> 16 * (i % 2)));
-        }
-    }
-}
-
 // 32 weights of any format as numbers, for rows of an embedding.
 template <uint32_t FORMAT>
 __device__ inline void decode(const Matrix& m, const Place& place, float* values) {
-    Packed<FORMAT> packed{};
-    Lane<FORMAT>(m, place).fetch(packed, 0, true);
     if constexpr (!rounds(FORMAT)) {
-        unpack_floats(packed, values);
+        UNROLL for (unsigned eighth = 0; eighth < GROUP / 8; eighth++) {
+            Eight<FORMAT> own{};
+            own.fetch(m.codes + float_place<FORMAT>(place.row, place.group, place.groups, eighth), true);
+            own.values(values + 8 * eighth);
+        }
     } else {
+        Packed<FORMAT> packed{};
+        Lane<FORMAT>(m, place).fetch(packed, 0, true);
         const Group g = unpack<FORMAT>(packed, BlockScales(fetch_block<FORMAT>(m, place.block())), place.group);
         for (int i = 0; i < int(GROUP); i++) {
             int code = g.words[i / 4] >> 8 * (i % 4);

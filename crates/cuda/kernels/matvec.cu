@@ -1,4 +1,5 @@
-// Products of matrices with few columns: a warp takes panels of two rows, one after the other.
+// Products of matrices with few columns: a warp takes panels of two rows, one after the other; those of a block are a tile of
+// floats, of which each warp multiplies two slots.
 #include "activations.cuh"
 #include "append.cuh"
 #include "results.cuh"
@@ -23,33 +24,40 @@ struct Matvec {
 };
 
 // Groups that a lane has asked for ahead of the one it multiplies: 64 KiB or more of the sixteen warps of a multiprocessor.
-__device__ constexpr unsigned ahead_of(uint32_t format) { return format == Q6_K ? 6 : 8 / planes(format); }
+// A call for every product, as older processors need it, leaves no registers for that.
+__device__ constexpr unsigned ahead_of(uint32_t format) {
+#if defined(__CUDACC__) && __CUDA_ARCH__ < 800
+    if (!rounds(format)) return 4 / float_bytes(format);
+#endif
+    return format == Q6_K ? 6 : rounds(format) ? 8 / planes(format) : 8 / float_bytes(format);
+}
 
-__device__ inline unsigned panels(const Matrix& m) { return (m.rows + PANEL - 1) / PANEL; }
+constexpr unsigned OWN_SLOTS = SLOTS / WARPS;
+static_assert(TILE_ROWS == WARPS * PANEL && OWN_SLOTS == 2);
+
+// All warps of a block are at the same matrix: the last ones may be behind its end.
+__device__ inline unsigned panels(const Matrix& m) { return (m.rows + TILE_ROWS - 1) / TILE_ROWS * WARPS; }
 
 // Products of a block, each of a panel with all columns.
 template <unsigned COLUMNS>
 struct Products {
     const Matvec& p;
-    const unsigned first, columns, groups, steps;
+    const unsigned first, columns;
     Activations activations;
     bool ready;
     // What the warp is at.
     const Matrix* matrix;
     unsigned panel;
-    float sums[COLUMNS];
 
     __device__ explicit Products(const Matvec& p)
         : p(p),
           first(blockIdx.y * COLUMNS),
           columns(min(COLUMNS, p.columns - first)),
-          groups(row_groups(p.width)),
-          steps(slot_groups(p.width)),
-          activations{steps, false, false, COLUMNS},
+          activations{p.width, false, false, COLUMNS},
           ready(false) {
         for (unsigned i = 0; i < p.count; i++) {
             activations.rounded |= rounds(p.matrices[i].format);
-            activations.floats |= !rounds(p.matrices[i].format);
+            activations.split |= !rounds(p.matrices[i].format);
         }
     }
 
@@ -60,12 +68,9 @@ struct Products {
         with_format(matrix.format, *this);
         const unsigned slot = lane() % SLOTS;
         unsigned row = lane() / SLOTS;
-        float* room = this->room() + warp() * (PANEL * COLUMNS * SLOTS);
-        for (unsigned c = 0; c < COLUMNS; c++) room[(row * COLUMNS + c) * SLOTS + slot] = sums[c];
-        __syncwarp();
         float total = 0.0f;
         if (slot < COLUMNS) {
-            const float* all = room + (row * COLUMNS + slot) * SLOTS;
+            const float* all = slots(warp(), row, slot);
             for (unsigned i = 0; i < SLOTS; i++) total = __fadd_rn(total, all[i]);
         }
         __syncwarp();
@@ -73,8 +78,12 @@ struct Products {
         return matrix.bias && row < matrix.rows ? __fadd_rn(total, load<float>(matrix.bias, row)) : total;
     }
 
-    // For the sums of the warps' lanes, then for a group of results of each column.
+    // For the sums of slots, then for a group of results of each column.
     __device__ float* room() const { return activations.room() + ROOM; }
+    // Those of a row of a warp's panel.
+    __device__ float* slots(unsigned warp, unsigned row, unsigned column) const {
+        return room() + ((warp * PANEL + row) * COLUMNS + column) * SLOTS;
+    }
     __device__ float* results(unsigned column) const {
         return room() + WARPS * PANEL * COLUMNS * SLOTS + column * GROUP;
     }
@@ -104,65 +113,122 @@ struct Products {
         for (unsigned c = 0; c < columns; c++) {
             const unsigned row = p.rows ? load<uint32_t>(p.rows, first + c) : first + c;
             if (p.heads) {
-                const size_t from = size_t(row) * groups;
+                const size_t from = size_t(row) * row_groups(p.width);
                 const uint4* codes = reinterpret_cast<const uint4*>(p.x) + 2 * from;
-                activations.take(c, codes, reinterpret_cast<const uint2*>(p.heads) + from, groups);
+                activations.take(c, codes, reinterpret_cast<const uint2*>(p.heads) + from);
             } else {
                 const float* x = reinterpret_cast<const float*>(p.x) + size_t(row) * p.width;
-                activations.fill(c, x, p.width, reinterpret_cast<const float*>(p.norm), p.eps);
+                activations.fill(c, x, reinterpret_cast<const float*>(p.norm), p.eps);
             }
         }
         __syncthreads();
     }
 
-    // The lane's slot of the panel. Groups behind the end of the row are zeros.
+    // Leaves the sums of the panel's slots.
     template <uint32_t FORMAT>
     __device__ void run() {
+        if constexpr (rounds(FORMAT)) {
+            multiply_integers<FORMAT>();
+        } else {
+            multiply_floats<FORMAT>();
+        }
+    }
+
+    // The lane's slot of the panel. Groups behind the end of the row are zeros.
+    template <uint32_t FORMAT>
+    __device__ void multiply_integers() {
         constexpr unsigned DEPTH = ahead_of(FORMAT);
-        const unsigned slot = lane() % SLOTS;
-        const Place place{panel * steps, lane(), panel * PANEL + lane() / SLOTS, slot * steps, groups};
+        const unsigned groups = activations.groups(), steps = activations.steps();
+        const unsigned slot = lane() % SLOTS, present = min(panel, (matrix->rows - 1) / PANEL);
+        const Place place{present * steps, lane(), present * PANEL + lane() / SLOTS, slot * steps, groups};
         Lane<FORMAT> weights(*matrix, place);
         Packed<FORMAT> ahead[DEPTH]{};
         UNROLL for (unsigned i = 0; i < DEPTH; i++) weights.fetch(ahead[i], i, i < steps);
         Blocks<FORMAT> blocks(*matrix, place);
         prepare();
         Slot rows(activations, slot);
-        for (unsigned c = 0; c < COLUMNS; c++) sums[c] = 0.0f;
+        float sums[COLUMNS] = {};
         for (unsigned begin = 0; begin < steps; begin += DEPTH) {
             UNROLL for (unsigned i = 0; i < DEPTH; i++) {
                 const unsigned step = begin + i, group = place.group + step;
                 if (step < steps) {
                     if (step == 0 || group % 8 == 0) blocks.advance();
-                    add<FORMAT>(ahead[i], blocks.scales, group, rows, i);
+                    const Group weights = unpack<FORMAT>(ahead[i], blocks.scales, group);
+                    for (unsigned c = 0; c < COLUMNS; c++) {
+                        if (COLUMNS > 1 && c >= columns) break;
+                        sums[c] = add_group<FORMAT>(weights, rows.rounded(c, i), sums[c]);
+                    }
                 }
                 weights.fetch(ahead[i], DEPTH + i, step + DEPTH < steps);
             }
             weights.skip(DEPTH);
             rows.skip(DEPTH);
         }
+        for (unsigned c = 0; c < COLUMNS; c++) slots(warp(), lane() / SLOTS, c)[slot] = sums[c];
+        __syncwarp();
     }
 
+    // Two slots of the block's tile, one behind the other.
     template <uint32_t FORMAT>
-    __device__ void add(const Packed<FORMAT>& packed, const BlockScales& block, unsigned group, const Slot& rows, unsigned step) {
-        if constexpr (rounds(FORMAT)) {
-            const Group weights = unpack<FORMAT>(packed, block, group);
-            for (unsigned c = 0; c < COLUMNS; c++) {
-                if (COLUMNS > 1 && c >= columns) break;
-                sums[c] = add_group<FORMAT>(weights, rows.rounded(c, step), sums[c]);
+    __device__ void multiply_floats() {
+        constexpr unsigned DEPTH = ahead_of(FORMAT), ROW = GROUP * float_bytes(FORMAT);
+        const unsigned groups = activations.groups(), steps = activations.steps();
+        const unsigned part = lane() % 4, row = panel / WARPS * TILE_ROWS + lane() / 4;
+        const unsigned begin = min(OWN_SLOTS * warp() * steps, groups), middle = begin + steps, end = min(middle + steps, groups);
+        uint64_t weights = matrix->codes + float_place<FORMAT>(row, begin, groups, part);
+        Eight<FORMAT> ahead[DEPTH][2]{};
+        const auto fetch = [&](Eight<FORMAT> (&to)[2], unsigned step, bool wanted) {
+            UNROLL for (unsigned j = 0; j < 2; j++) to[j].fetch(weights + (step * TILE_ROWS + 8 * j) * ROW, wanted);
+        };
+        UNROLL for (unsigned i = 0; i < DEPTH; i++) fetch(ahead[i], i, begin + i < end);
+        prepare();
+        float sums[2][4] = {}, first[2][PANEL] = {};
+        const auto end_first = [&] {
+            UNROLL for (unsigned j = 0; j < 2; j++) {
+                UNROLL for (unsigned r = 0; r < PANEL; r++) first[j][r] = sums[j][r], sums[j][r] = 0.0f;
             }
-        } else {
-            float weights[GROUP];
-            unpack_floats(packed, weights);
-            UNROLL for (unsigned quad = 0; quad < GROUP / 4; quad++) {
-                for (unsigned c = 0; c < COLUMNS; c++) {
-                    if (COLUMNS > 1 && c >= columns) break;
-                    const float4 a = rows.plain(c, step, quad);
-                    sums[c] = __fmaf_rn(weights[4 * quad], a.x, sums[c]);
-                    sums[c] = __fmaf_rn(weights[4 * quad + 1], a.y, sums[c]);
-                    sums[c] = __fmaf_rn(weights[4 * quad + 2], a.z, sums[c]);
-                    sums[c] = __fmaf_rn(weights[4 * quad + 3], a.w, sums[c]);
+        };
+        for (unsigned at = begin; at < end; at += DEPTH) {
+            UNROLL for (unsigned i = 0; i < DEPTH; i++) {
+                const unsigned group = at + i;
+                if (group < end) {
+                    if (group == middle) end_first();
+                    add<FORMAT>(ahead[i], group, sums);
                 }
+                fetch(ahead[i], DEPTH + i, group + DEPTH < end);
             }
+            weights += DEPTH * TILE_ROWS * ROW;
+        }
+        if (end <= middle) end_first();
+        // Other warps may still read what was there.
+        __syncthreads();
+        leave(0, first[0], first[1]);
+        leave(1, sums[0], sums[1]);
+        __syncthreads();
+    }
+
+    // The lane's sums of one of the warp's slots, of two rows and two that lie eight further.
+    __device__ void leave(unsigned own, const float* low, const float* high) const {
+        const unsigned part = lane() % 4, column = lane() / 4;
+        UNROLL for (unsigned r = 0; r < PANEL && column < COLUMNS; r++) {
+            slots(part, r, column)[OWN_SLOTS * warp() + own] = low[r];
+            slots(WARPS / 2 + part, r, column)[OWN_SLOTS * warp() + own] = high[r];
+        }
+    }
+
+    // Adds a group of eight rows, and of eight further.
+    template <uint32_t FORMAT>
+    __device__ void add(const Eight<FORMAT> (&weights)[2], unsigned group, float (&sums)[2][4]) const {
+        Split own{}, none{};
+        const unsigned column = lane() / 4;
+        if (column < columns) {
+            const uint4* all = activations.pieces(column, group) + lane() % 4;
+            own = {all[0], all[Activations::SPLIT / 2]};
+        }
+        UNROLL for (unsigned j = 0; j < 2; j++) {
+            uint4 pieces[::pieces(FORMAT)];
+            weights[j].cut(pieces);
+            multiply<FORMAT>(sums[j], own, none, pieces);
         }
     }
 };
@@ -195,7 +261,6 @@ __device__ void matvec(const Matvec& p, Result result) {
             result(index, products.first + column, row, start + row, value, inside);
         }
     }
-    products.prepare();
 }
 
 template <unsigned COLUMNS>

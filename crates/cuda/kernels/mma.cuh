@@ -1,8 +1,8 @@
 // Products of tiles on tensor cores, and what feeds them.
 //
-// Of a warp, lane `4 g + t` holds: of a, `[16, 32]` in int8, rows g and g + 8, columns 4 t to 4 t + 3, then both 16 columns further;
-// of b, `[32, 8]`, rows 4 t to 4 t + 3 of column g, then 16 rows further; of the sums, `[16, 8]`, columns 2 t and 2 t + 1 of row g,
-// then those of row g + 8.
+// Of a warp, lane `4 g + t` holds: of a, `[16, 32]` in int8, rows g and g + 8, columns 4 t to 4 t + 3, then both 16 columns
+// further; of b, `[32, 8]`, rows 4 t to 4 t + 3 of column g, then 16 rows further; of the sums, `[16, 8]`, columns 2 t and 2 t + 1 of
+// row g, then those of row g + 8.
 #pragma once
 
 #include "base.cuh"
@@ -50,6 +50,48 @@ __device__ inline void load_rows(int* a, const uint4* rows, unsigned stride) {
         a[i] = reinterpret_cast<const int*>(row)[lane() % 4];
     }
 #endif
+}
+
+// What the next one does, without tensor cores.
+__device__ NOINLINE inline float4 mma_plain(float4 sums, uint4 a, uint2 b) {
+    const unsigned row = lane() / 4 * 4, column = lane() % 4 * 8;
+    float all[] = {sums.x, sums.y, sums.z, sums.w};
+    for (unsigned part = 0; part < 4; part++) {
+        UNROLL for (unsigned half = 0; half < 2; half++) {
+            uint32_t rows[2], columns[2];
+            UNROLL for (unsigned i = 0; i < 2; i++) {
+                rows[i] = __shfl_sync(ALL, half == 0 ? i == 0 ? a.x : a.y : i == 0 ? a.z : a.w, row + part);
+                columns[i] = __shfl_sync(ALL, half == 0 ? b.x : b.y, column + 4 * i + part);
+            }
+            UNROLL for (unsigned i = 0; i < 4; i++) {
+                const uint32_t x = rows[i / 2], y = columns[i % 2];
+                all[i] = __fmaf_rn(from_bf16(uint16_t(x)), from_bf16(uint16_t(y)), all[i]);
+                all[i] = __fmaf_rn(from_bf16(uint16_t(x >> 16)), from_bf16(uint16_t(y >> 16)), all[i]);
+            }
+        }
+    }
+    return make_float4(all[0], all[1], all[2], all[3]);
+}
+
+// `sums += a * b` over sixteen values in bf16, of which lane `4 g + t` has 2 t, 2 t + 1, and both eight further: of rows g and
+// g + 8 of a in turn, and of column g of b.
+__device__ inline void mma16(float* sums, uint4 a, uint2 b) {
+#ifndef __CUDACC__
+    shim::mma(sums, a, b);
+#elif __CUDA_ARCH__ >= 800
+    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+#else
+    const float4 all = mma_plain(make_float4(sums[0], sums[1], sums[2], sums[3]), a, b);
+    sums[0] = all.x, sums[1] = all.y, sums[2] = all.z, sums[3] = all.w;
+#endif
+}
+
+// The same over 32 values, of which a lane has eight.
+__device__ inline void mma32(float* sums, const uint4& low, const uint4& high, const uint4& b) {
+    mma16(sums, make_uint4(low.x, high.x, low.y, high.y), make_uint2(b.x, b.y));
+    mma16(sums, make_uint4(low.z, high.z, low.w, high.w), make_uint2(b.z, b.w));
 }
 
 // Begins to copy eight or sixteen bytes to shared memory, past the registers where the processor can; `copied` waits for those of

@@ -1,16 +1,16 @@
 // Products of matrices with many columns, on tensor cores.
 //
 // A warp has sixteen rows of a matrix. A group of 32 values is one product of tiles, whose integers are then scaled and added in
-// the order that format.cuh sets, so that results have the bits they have with few columns.
+// the order that format.cuh sets, so that results have the bits they have with few columns. Floats are added where they are
+// multiplied.
 #include "activations.cuh"
 #include "fragments.cuh"
-#include "mma.cuh"
 #include "results.cuh"
 
 struct Tile {
     // Results of one lie behind those of the other; a gate and what it gates for GATE.
     Matrix matrices[3];
-    // Rounded activations, as `round_rows` leaves them: `[columns, ..]`.
+    // Rounded activations as `round_rows` leaves them, or pieces as `split_rows` does, which have no heads: `[columns, ..]`.
     uint64_t codes, heads;
     // f32 `[columns, stride]`.
     uint64_t out;
@@ -21,25 +21,57 @@ struct Tile {
 constexpr unsigned WARP_ROWS = 16;
 
 // How the warps of a block share a product: of TILES times sixteen columns, and where PARTS of them, a team, have the same rows,
-// each with slots of its own.
-template <unsigned TILES_, unsigned PARTS_>
+// each with slots of its own. And whether matrices are floats.
+template <unsigned TILES_, unsigned PARTS_, bool FLOATS_>
 struct Shape {
     static constexpr unsigned TILES = TILES_, PARTS = PARTS_;
+    static constexpr bool FLOATS = FLOATS_;
     static constexpr unsigned COLUMNS = 16 * TILES, TEAMS = WARPS / PARTS, ROWS = TEAMS * WARP_ROWS;
     // Slots of a warp; groups of it that are staged together, whose weights are asked for at once.
-    static constexpr unsigned OWN = SLOTS / PARTS, STAGED = PARTS == 1 ? 2 : 4;
+    static constexpr unsigned OWN = SLOTS / PARTS, STAGED = (PARTS == 1 ? 2 : 4) / (FLOATS ? 2 : 1);
     // Groups of a stage, and of all its columns.
     static constexpr unsigned ENTRIES = PARTS * STAGED, COPIES = ENTRIES * COLUMNS;
     static_assert(COPIES <= THREADS);
 };
 
 // Activations of some groups of every part.
-template <class S>
+template <class S, bool FLOATS = S::FLOATS>
 struct Stage {
+    // Threads that copy a group.
+    static constexpr unsigned EACH = 1;
     // First and second half of a group.
     uint4 codes[S::ENTRIES][2][S::COLUMNS];
     // Scale, and the sum of the codes as f32.
     uint2 heads[S::ENTRIES][S::COLUMNS];
+
+    // Begins to copy the thread's part of a group.
+    __device__ void copy_from(const Tile& p, unsigned entry, unsigned column, size_t place, unsigned) {
+        const uint4* from = reinterpret_cast<const uint4*>(p.codes) + 2 * place;
+        copy(&codes[entry][0][column], from);
+        copy(&codes[entry][1][column], from + 1);
+        copy(&heads[entry][column], reinterpret_cast<const uint2*>(p.heads) + place);
+    }
+    // When a group is there.
+    __device__ void finish(unsigned entry, unsigned column) {
+        uint2& head = heads[entry][column];
+        head.y = __float_as_uint(whole(__dp2a_lo(int(head.y), 0x0101, WHOLE)));
+    }
+};
+
+template <class S>
+struct Stage<S, true> {
+    static constexpr unsigned EACH = Activations::SPLIT;
+    // Both pieces of a group, four times eight values.
+    uint4 pieces[S::ENTRIES][2][S::COLUMNS][4];
+
+    __device__ void copy_from(const Tile& p, unsigned entry, unsigned column, size_t place, unsigned part) {
+        copy(&pieces[entry][part / 4][column][part % 4], reinterpret_cast<const uint4*>(p.codes) + EACH * place + part);
+    }
+    __device__ void finish(unsigned, unsigned) {}
+    // The lane's.
+    __device__ Split of(unsigned entry, unsigned column) const {
+        return {pieces[entry][0][column][lane() % 4], pieces[entry][1][column][lane() % 4]};
+    }
 };
 
 // Where a block finds its activations.
@@ -48,26 +80,20 @@ struct Columns {
     const Tile& p;
     unsigned groups, steps;
 
-    __device__ static unsigned entry() { return threadIdx.x % S::ENTRIES; }
-    __device__ static unsigned column() { return threadIdx.x / S::ENTRIES; }
-
-    // Begins to copy, one group a thread. A group that is not there is another, whose products go nowhere.
+    // Begins to copy. A group that is not there is another, whose products go nowhere.
     __device__ void copy_to(Stage<S>& stage, unsigned first) const {
-        if (threadIdx.x >= S::COPIES) return;
-        const unsigned group = first + entry() / S::STAGED * S::OWN * steps + entry() % S::STAGED;
-        const unsigned row = min(blockIdx.x * S::COLUMNS + column(), p.columns - 1);
-        const unsigned place = row * groups + min(group, groups - 1);
-        const uint4* codes = reinterpret_cast<const uint4*>(p.codes) + size_t(place) * 2;
-        copy(&stage.codes[entry()][0][column()], codes);
-        copy(&stage.codes[entry()][1][column()], codes + 1);
-        copy(&stage.heads[entry()][column()], reinterpret_cast<const uint2*>(p.heads) + place);
+        constexpr unsigned EACH = Stage<S>::EACH;
+        UNROLL for (unsigned item = threadIdx.x; item < EACH * S::COPIES; item += THREADS) {
+            const unsigned entry = item / EACH % S::ENTRIES, column = item / EACH / S::ENTRIES;
+            const unsigned group = first + entry / S::STAGED * S::OWN * steps + entry % S::STAGED;
+            const unsigned row = min(blockIdx.x * S::COLUMNS + column, p.columns - 1);
+            stage.copy_from(p, entry, column, size_t(row) * groups + min(group, groups - 1), item % EACH);
+        }
     }
     // Waits for what the thread copies.
     __device__ void finish(Stage<S>& stage) const {
-        if (threadIdx.x >= S::COPIES) return;
         copied();
-        uint2& head = stage.heads[entry()][column()];
-        head.y = __float_as_uint(whole(__dp2a_lo(int(head.y), 0x0101, WHOLE)));
+        if (threadIdx.x < S::COPIES) stage.finish(threadIdx.x % S::ENTRIES, threadIdx.x / S::ENTRIES);
     }
 };
 
@@ -110,8 +136,22 @@ struct WarpTile {
     // Adds a stage.
     template <uint32_t FORMAT>
     __device__ void run() {
-        if constexpr (FORMAT >= Q8_0) {
-            if (count == 0) return;
+        if (count == 0) return;
+        if constexpr (!rounds(FORMAT) && S::FLOATS) {
+            Eight<FORMAT> weights[S::STAGED][2];
+            UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
+                UNROLL for (unsigned j = 0; j < 2; j++) {
+                    const unsigned row = first + 8 * j + lane() / 4, group = next.group + min(i, count - 1);
+                    weights[i][j].fetch(matrix.codes + float_place<FORMAT>(row, group, groups, lane() % 4), true);
+                }
+            }
+            UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
+                if (i >= count) break;
+                add_floats<FORMAT>(part * S::STAGED + i, weights[i]);
+                go_on();
+            }
+        }
+        if constexpr (rounds(FORMAT) && !S::FLOATS) {
             int words[S::STAGED][2][2];
             float scale[S::STAGED / 2], other[S::STAGED / 2];
             Cursor at = next;
@@ -130,6 +170,7 @@ struct WarpTile {
             UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
                 if (i >= count) break;
                 add<FORMAT>(part * S::STAGED + i, words[i], i % 2 * WARP_ROWS, scale[i / 2], other[i / 2]);
+                go_on();
             }
         }
     }
@@ -182,6 +223,20 @@ struct WarpTile {
                 }
             }
         }
+    }
+
+    template <uint32_t FORMAT>
+    __device__ void add_floats(unsigned entry, const Eight<FORMAT> (&weights)[2]) {
+        uint4 pieces[2][::pieces(FORMAT)];
+        UNROLL for (unsigned j = 0; j < 2; j++) weights[j].cut(pieces[j]);
+        UNROLL for (unsigned t = 0; t < S::TILES; t++) {
+            const Split low = stage->of(entry, 16 * t + lane() / 4), high = stage->of(entry, 16 * t + 8 + lane() / 4);
+            UNROLL for (unsigned j = 0; j < 2; j++) ::multiply<FORMAT>(sums[t][j], low, high, pieces[j]);
+        }
+    }
+
+    // Behind a group.
+    __device__ void go_on() {
         const unsigned slot = next.slot;
         next = next.after(steps);
         if (next.step == 0 || next.group == groups) end_slot(slot);
@@ -253,7 +308,7 @@ __device__ inline unsigned padded(const Matrix& m) {
 }
 
 template <class S>
-__device__ void multiply(const Tile& p) {
+__device__ void tile(const Tile& p) {
     start_next();
     wait_for_last();
     // The same in all lanes, which a compiler should see.
@@ -280,35 +335,37 @@ __device__ void multiply(const Tile& p) {
     // While one stage is multiplied, the next is on its way.
     const Columns<S> columns{p, groups, steps};
     Stage<S>* stages = reinterpret_cast<Stage<S>*>(shared_memory);
-    WarpTile<S> tile{matrix, first, groups, steps, team, part, {begin, part * S::OWN, 0}, stages, 0, {}};
+    WarpTile<S> rows{matrix, first, groups, steps, team, part, {begin, part * S::OWN, 0}, stages, 0, {}};
     columns.copy_to(stages[0], 0);
     for (unsigned at = 0; at < span; at += S::STAGED) {
         Stage<S>& stage = stages[at / S::STAGED % 2];
         columns.finish(stage);
         __syncthreads();
         if (at + S::STAGED < span) columns.copy_to(stages[(at / S::STAGED + 1) % 2], at + S::STAGED);
-        tile.stage = &stage;
-        tile.count = at < own ? min(S::STAGED, own - at) : 0;
-        with_format(matrix.format, tile);
+        rows.stage = &stage;
+        rows.count = at < own ? min(S::STAGED, own - at) : 0;
+        with_format(matrix.format, rows);
     }
     __syncthreads();
     const bool last = part == 0;
-    if (last && own > 0) tile.total();
-    tile.each([&](float& value, unsigned row, unsigned) {
+    if (last && own > 0) rows.total();
+    rows.each([&](float& value, unsigned row, unsigned) {
         if (matrix.bias && row < matrix.rows) value = __fadd_rn(value, load<float>(matrix.bias, row));
     });
     if (gate) {
-        if (last && index == 1) tile.end_slot(0);
+        if (last && index == 1) rows.end_slot(0);
         __syncthreads();
-        if (last && index == 0) tile.gate(team + S::TEAMS / 2);
+        if (last && index == 0) rows.gate(team + S::TEAMS / 2);
     }
     if (!last || (gate && index == 1)) return;
-    tile.each([&](float value, unsigned row, unsigned column) {
+    rows.each([&](float value, unsigned row, unsigned column) {
         column += blockIdx.x * S::COLUMNS;
         if (row >= matrix.rows || column >= p.columns) return;
         put(reinterpret_cast<float*>(p.out) + size_t(column) * p.stride + start + row, value, p.action, p.scale, p.cap);
     });
 }
 
-KERNEL_OF(2, tile_16, Tile) { multiply<Shape<1, 4>>(p); }
-KERNEL_OF(2, tile_64, Tile) { multiply<Shape<4, 1>>(p); }
+KERNEL_OF(2, tile_16, Tile) { tile<Shape<1, 4, false>>(p); }
+KERNEL_OF(2, tile_64, Tile) { tile<Shape<4, 1, false>>(p); }
+KERNEL_OF(2, float_tile_16, Tile) { tile<Shape<1, 4, true>>(p); }
+KERNEL_OF(2, float_tile_64, Tile) { tile<Shape<4, 1, true>>(p); }

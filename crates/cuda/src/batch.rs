@@ -9,7 +9,7 @@ use plimsoll_model::{Decoder, Mixer, Mlp, Rope, RopeTable, Ropes};
 use crate::device::{Buffer, Device, Graph};
 use crate::driver::Driver;
 use crate::fast::{self as by_library, Fast};
-use crate::tile::rounded_bytes;
+use crate::tile::read_bytes;
 use crate::top::{self, Found};
 use crate::work::{self, Work};
 
@@ -25,10 +25,8 @@ pub struct Batch<D: Driver> {
     words: Vec<u32>,
     /// Rows of a product that is not added to anything at once.
     pub(crate) wide: Buffer<D>,
-    /// Rows that a product reads, in eight bits.
-    pub(crate) rounded: Buffer<D>,
-    /// What an RMS norm multiplies such rows with, where they stay floats.
-    pub(crate) factors: Buffer<D>,
+    /// Rows that a product reads, as tensor cores take them.
+    pub(crate) read: Buffer<D>,
     fast: Option<Fast<D>>,
     graphs: RefCell<HashMap<Size, Option<Graph<D>>>>,
     /// The step's, if it can be repeated.
@@ -120,8 +118,7 @@ fn room(decoder: &Decoder, ropes: &Ropes, rows: usize, outputs: usize, cache: Ca
 struct Sizes {
     metadata: usize,
     wide: usize,
-    rounded: usize,
-    factors: usize,
+    read: usize,
 }
 
 impl Sizes {
@@ -130,8 +127,7 @@ impl Sizes {
         Self {
             metadata: room(decoder, ropes, rows, outputs, cache) * 4,
             wide: rows * widest(decoder) * 4,
-            rounded: rounded_bytes(rows, widest_read(decoder)),
-            factors: rows * 4,
+            read: read_bytes(rows, widest_read(decoder)),
         }
     }
 }
@@ -139,8 +135,8 @@ impl Sizes {
 /// Bytes of every buffer for plans of so many rows and outputs at most.
 pub(crate) fn bytes(decoder: &Decoder, (rows, outputs): (usize, usize), cache: CacheShape, fast: bool) -> Vec<usize> {
     let (rows, outputs) = (filled(rows), filled(outputs));
-    let Sizes { metadata, wide, rounded, factors } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
-    let mut bytes = vec![metadata, wide, rounded, factors];
+    let Sizes { metadata, wide, read } = Sizes::new(decoder, &Ropes::new(decoder), (rows, outputs), cache);
+    let mut bytes = vec![metadata, wide, read];
     bytes.extend(top::bytes(decoder.vocab, outputs));
     bytes.extend(fast.then(|| by_library::bytes(decoder, rows)).into_iter().flatten());
     bytes
@@ -158,13 +154,12 @@ impl<D: Driver> Batch<D> {
         capacity: usize,
     ) -> Result<Self, Error> {
         let (rows, outputs) = (filled(rows), filled(outputs));
-        let Sizes { metadata, wide, rounded, factors } = Sizes::new(decoder, ropes, (rows, outputs), cache);
+        let Sizes { metadata, wide, read } = Sizes::new(decoder, ropes, (rows, outputs), cache);
         Ok(Self {
             metadata: device.zeros(metadata)?,
             words: Vec::with_capacity(metadata / 4),
             wide: device.zeros(wide)?,
-            rounded: device.buffer(rounded)?,
-            factors: device.buffer(factors)?,
+            read: device.buffer(read)?,
             fast: fast.then(|| Fast::new(device, decoder, rows)).transpose()?,
             graphs: RefCell::default(),
             size: None,

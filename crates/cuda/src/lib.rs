@@ -11,7 +11,6 @@ mod cache;
 mod device;
 mod driver;
 mod fast;
-mod float_tile;
 pub mod gpu;
 pub mod gpus;
 mod library;

@@ -1,4 +1,4 @@
-//! From blocks as files have them to planes as kernels read them: `kernels/format.cuh` says how they lie.
+//! From blocks as files have them to planes as kernels read them: `kernels/format.cuh` and `floats.cuh` say how they lie.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,8 @@ use plimsoll_formats::blocks::{self, BlockType};
 pub(crate) const GROUP: usize = 32;
 pub(crate) const SLOTS: usize = 16;
 pub(crate) const PANEL: usize = 2;
+/// Rows that floats are packed in.
+pub(crate) const TILE_ROWS: usize = 16;
 /// Rows of a panel times slots.
 const LANES: usize = PANEL * SLOTS;
 /// Panels that are not worth another thread.
@@ -135,8 +137,8 @@ impl Format {
 
     /// Packs a matrix of this type, on all cores.
     pub(crate) fn pack(&self, data: &[u8], rows: usize, width: usize) -> Result<Packed, Error> {
-        let panel_bytes = PANEL * self.block.row_bytes(width)?;
-        let (panels, sizes) = (rows.div_ceil(PANEL), self.sizes(width));
+        let panel_bytes = self.panel_rows() * self.block.row_bytes(width)?;
+        let (panels, sizes) = (rows.div_ceil(self.panel_rows()), self.sizes(width));
         let mut packed = sizes.map(|bytes| vec![0; panels * bytes]);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = panels.div_ceil(threads).max(SERIAL);
@@ -164,6 +166,16 @@ impl Format {
         Ok(Packed { codes, high, scales, blocks })
     }
 
+    /// Whether values have no codes.
+    fn is_float(&self) -> bool {
+        self.block.values == 1
+    }
+
+    /// Rows that lie together.
+    fn panel_rows(&self) -> usize {
+        if self.is_float() { TILE_ROWS } else { PANEL }
+    }
+
     /// Planes of sixteen bytes that a group's codes take.
     fn planes(&self) -> usize {
         (self.bytes * GROUP / 16).max(1)
@@ -172,6 +184,9 @@ impl Format {
     /// Bytes of a panel's codes, high bits, scales and scales of blocks.
     fn sizes(&self, width: usize) -> [usize; 4] {
         let groups = width.div_ceil(GROUP);
+        if self.is_float() {
+            return [groups * TILE_ROWS * GROUP * self.bytes, 0, 0, 0];
+        }
         let places = groups.div_ceil(SLOTS) * LANES;
         [
             places * self.planes() * 16,
@@ -186,6 +201,13 @@ impl Format {
         let steps = groups.div_ceil(SLOTS);
         let row_bytes = width / self.block.values * self.block.bytes;
         for (row, data) in data.chunks_exact(row_bytes.max(1)).enumerate() {
+            if self.is_float() {
+                let group_bytes = GROUP * self.bytes;
+                for (group, bytes) in data.chunks(group_bytes).enumerate() {
+                    to[0][(group * TILE_ROWS + row) * group_bytes..][..bytes.len()].copy_from_slice(bytes);
+                }
+                continue;
+            }
             for group in 0..groups {
                 self.group(data, group, (group % steps, row * SLOTS + group / steps), &mut to);
             }
@@ -203,12 +225,6 @@ impl Format {
         let mut plane = |plane: usize, bytes: &[u8]| {
             codes_to[((step * self.planes() + plane) * LANES + lane) * 16..][..bytes.len()].copy_from_slice(bytes);
         };
-        if self.block.values == 1 {
-            let bytes = &row[group * GROUP * self.bytes..];
-            let bytes = &bytes[..bytes.len().min(GROUP * self.bytes)];
-            bytes.chunks(16).enumerate().for_each(|(i, bytes)| plane(i, bytes));
-            return;
-        }
         let per_block = self.block.values / GROUP;
         let block = &row[group / per_block * self.block.bytes..][..self.block.bytes];
         let mut codes = [0; GROUP];
@@ -239,7 +255,7 @@ pub(crate) fn packed_bytes(block: &BlockType, shape: &[usize]) -> Vec<usize> {
     match shape {
         [rows, width] => {
             let format = Format::of(block).or_else(|| Format::of(&blocks::Q8_0)).expect("a format of the table");
-            format.sizes(*width).map(|bytes| rows.div_ceil(PANEL) * bytes).into()
+            format.sizes(*width).map(|bytes| rows.div_ceil(format.panel_rows()) * bytes).into()
         }
         _ => vec![shape.iter().product::<usize>() * 4],
     }

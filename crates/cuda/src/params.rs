@@ -55,7 +55,7 @@ params!(Matvec {
     cap: f32,
     padding: u32,
 });
-params!("round_rows" RoundRows { x: u64, rows: u64, norm: u64, codes: u64, heads: u64, width: u32, eps: f32 });
+params!(Rows { x: u64, rows: u64, norm: u64, codes: u64, heads: u64, width: u32, eps: f32 });
 params!(Tile {
     matrices: [Matrix; 3],
     codes: u64,
@@ -101,23 +101,6 @@ params!(Attend {
 });
 params!(AttendRow { attend: Attend, partial: u64, tickets: u64 });
 params!(AttendTile { attend: Attend, rows: u32, heads: u32, queries: u32, padding: u32 });
-params!("factors" Factors { x: u64, rows: u64, out: u64, width: u32, eps: f32 });
-params!("float_tile" FloatTile {
-    matrices: [Matrix; 3],
-    x: u64,
-    rows: u64,
-    norm: u64,
-    factors: u64,
-    out: u64,
-    count: u32,
-    action: u32,
-    width: u32,
-    columns: u32,
-    stride: u32,
-    scale: f32,
-    cap: f32,
-    padding: u32,
-});
 params!("widen_matrix" WidenMatrix { matrix: Matrix, out: u64, width: u32, stride: u32 });
 params!("widen_rows" WidenRows { x: u64, rows: u64, norm: u64, out: u64, width: u32, stride: u32, eps: f32, padding: u32 });
 params!("finish" Finish {
@@ -157,7 +140,8 @@ kernels!(Matvec: "matvec_1" Matvec1 "matvec_4" Matvec4);
 kernels!(Qkv: "qkv_1" Qkv1 "qkv_4" Qkv4);
 kernels!(AttendRow: "attend_4" Attend4 "attend_8" Attend8);
 kernels!(AttendTile: "attend_tile_64" AttendTile64 "attend_tile_128" AttendTile128);
-kernels!(Tile: "tile_16" Tile16 "tile_64" Tile64);
+kernels!(Rows: "round_rows" RoundRows "split_rows" SplitRows);
+kernels!(Tile: "tile_16" Tile16 "tile_64" Tile64 "float_tile_16" FloatTile16 "float_tile_64" FloatTile64);
 
 /// A kernel, and how many bytes it takes.
 pub(crate) struct Kernel {
@@ -176,11 +160,12 @@ pub(crate) const KERNELS: &[Kernel] = &[
     kernel::<Matvec4>(),
     kernel::<Qkv1>(),
     kernel::<Qkv4>(),
-    kernel::<Factors>(),
-    kernel::<FloatTile>(),
     kernel::<RoundRows>(),
+    kernel::<SplitRows>(),
     kernel::<Tile16>(),
     kernel::<Tile64>(),
+    kernel::<FloatTile16>(),
+    kernel::<FloatTile64>(),
     kernel::<AddNormed>(),
     kernel::<Append>(),
     kernel::<Attend4>(),

@@ -7,8 +7,9 @@ use crate::batch::Batch;
 use crate::device::Buffer;
 use crate::driver::Driver;
 use crate::fast::{self, Fast};
-use crate::pack::{GROUP, PANEL, SLOTS};
+use crate::pack::{GROUP, SLOTS, TILE_ROWS};
 use crate::params::{self, THREADS};
+use crate::tile::{CODES, HEAD, PIECES};
 use crate::weights::{Linear, Norm};
 
 /// Blocks of a product at most: each reads the activations once, whatever its warps multiply them with.
@@ -23,8 +24,8 @@ pub(crate) enum Action {
     Logits = 3,
 }
 
-/// Columns up to which all weights are read for every four of them, and from which on tensor cores take 64; where the one
-/// becomes faster than the other is to be measured.
+/// Columns up to which all weights are read for every four of them; from where on it is faster to share what is read is to be
+/// measured.
 const FEW: usize = 4;
 
 /// What a product reads: rows of f32, all of them or those of a list, and the norm they go through; or rows in eight bits.
@@ -53,9 +54,12 @@ impl<'a, D: Driver> Output<'a, D> {
 
 /// Bytes of shared memory that products with so many columns take.
 pub(crate) fn shared<D: Driver>(linears: &[&Linear<D>], columns: usize) -> usize {
-    let (rounds, floats) = (linears.iter().any(|linear| linear.rounds()), linears.iter().any(|l| !l.rounds()));
-    let places = linears[0].width.div_ceil(GROUP).div_ceil(SLOTS) * SLOTS;
-    let column = places * (if rounds { GROUP + 8 } else { 0 } + if floats { 4 * GROUP } else { 0 });
+    let groups = linears[0].width.div_ceil(GROUP);
+    let rounded = groups.next_multiple_of(SLOTS) * (CODES + HEAD);
+    // With room that keeps columns apart.
+    let split = groups * PIECES + PIECES / 2;
+    let has = |rounds: bool| linears.iter().any(|linear| linear.rounds() == rounds);
+    let column = if has(true) { rounded } else { 0 } + if has(false) { split } else { 0 };
     // Behind the rows: sums of the block, of its threads, and a group of results.
     columns * column + 64 + columns * 4 * (THREADS as usize + GROUP)
 }
@@ -69,10 +73,8 @@ pub(crate) fn matrices<D: Driver>(linears: &[&Linear<D>]) -> [params::Matrix; 3]
 pub(crate) enum Class<'a, D: Driver> {
     /// A library.
     Library(&'a Fast<D>),
-    /// Tensor cores.
+    /// Blocks that share what they read.
     Tiles,
-    /// Blocks that share what they read, where weights are floats.
-    FloatTiles,
     /// All weights are read for every few columns.
     Few,
 }
@@ -81,8 +83,9 @@ impl<'a, D: Driver> Class<'a, D> {
     pub(crate) fn of(linears: &[&Linear<D>], input: &Input<'a, D>, action: Action) -> Self {
         match input.batch.fast() {
             Some(fast) if input.count >= fast::ROWS && !matches!(action, Action::Logits) => Class::Library(fast),
-            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds()) => Class::Tiles,
-            _ if input.count > FEW && !linears.iter().any(|linear| linear.rounds()) => Class::FloatTiles,
+            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds() == linears[0].rounds()) => {
+                Class::Tiles
+            }
             _ => Class::Few,
         }
     }
@@ -109,7 +112,6 @@ impl<D: Driver> Cuda<D> {
         match Class::of(linears, &input, output.action) {
             Class::Library(fast) => self.fast_products(fast, linears, &input, &output),
             Class::Tiles => self.tiles(linears, input, output),
-            Class::FloatTiles => self.float_tiles(linears, &input, &output),
             Class::Few => {
                 let Few { params, grid, columns, shared } = self.few(linears, &input, &output);
                 match columns {
@@ -126,7 +128,7 @@ impl<D: Driver> Cuda<D> {
         let Output { to, action, stride, scale, cap } = *output;
         let width = linears[0].width;
         let columns = if count > 1 && shared(linears, 4) <= self.device.shared_limit() { 4 } else { 1 };
-        let panels = |linear: &&Linear<D>| linear.rows().div_ceil(PANEL);
+        let panels = |linear: &&Linear<D>| linear.rows().div_ceil(TILE_ROWS) * WARPS;
         let panels = match action {
             Action::Gate => panels(&linears[0]),
             _ => linears.iter().map(panels).sum(),

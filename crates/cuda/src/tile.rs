@@ -1,4 +1,4 @@
-//! Products with many columns: activations are rounded once, then multiplied on tensor cores.
+//! Products with many columns: activations are rounded or split once, then multiplied on tensor cores.
 
 use plimsoll_backend::Error;
 
@@ -9,9 +9,10 @@ use crate::params;
 use crate::product::{Action, Input, Output, matrices};
 use crate::weights::{Linear, Norm};
 
-/// Bytes of a rounded group: its codes, and its scale and sums.
-const CODES: usize = GROUP;
-const HEAD: usize = 8;
+/// Bytes of a rounded group: its codes, and its scale and sums. And of one in two pieces of bf16.
+pub(crate) const CODES: usize = GROUP;
+pub(crate) const HEAD: usize = 8;
+pub(crate) const PIECES: usize = 4 * GROUP;
 /// Blocks of 64 columns that are enough to keep a GPU busy; to be measured.
 const ENOUGH: usize = 64;
 
@@ -19,7 +20,7 @@ const ENOUGH: usize = 64;
 struct Shape {
     rows: usize,
     columns: usize,
-    /// Groups of all columns that are staged together.
+    /// Groups of all columns that are staged together, of rounded rows; of others half of them.
     copies: usize,
     /// Sums of a result that are kept.
     sums: usize,
@@ -30,8 +31,9 @@ const WIDE: Shape = Shape { rows: 128, columns: 64, copies: 128, sums: 1 };
 const NARROW: Shape = Shape { rows: 32, columns: 16, copies: 256, sums: SLOTS };
 
 impl Shape {
-    fn shared(&self) -> usize {
-        2 * self.copies * (CODES + HEAD) + self.sums * self.rows * self.columns * 4
+    fn shared(&self, rounds: bool) -> usize {
+        let stage = if rounds { self.copies * (CODES + HEAD) } else { self.copies / 2 * PIECES };
+        2 * stage + self.sums * self.rows * self.columns * 4
     }
 
     /// Blocks of so many columns of the matrices.
@@ -45,21 +47,21 @@ impl Shape {
     }
 }
 
-/// Bytes of so many rounded rows.
-pub(crate) fn rounded_bytes(rows: usize, width: usize) -> usize {
-    rows * width.div_ceil(GROUP) * (CODES + HEAD)
+/// Bytes of so many rows, whatever is made of them.
+pub(crate) fn read_bytes(rows: usize, width: usize) -> usize {
+    rows * width.div_ceil(GROUP) * usize::max(CODES + HEAD, PIECES)
 }
 
 impl<D: Driver> Cuda<D> {
-    /// Where rows are in eight bits: those that are not yet are rounded.
-    fn round(&self, width: usize, input: &Input<'_, D>) -> Result<(u64, u64), Error> {
+    /// Where rows are as tensor cores take them: those that are not yet are rounded, or split.
+    fn read_rows(&self, width: usize, rounds: bool, input: &Input<'_, D>) -> Result<(u64, u64), Error> {
         let Input { x, rows, count, norm, batch } = *input;
         if x.rounded {
             return Ok((x.address, x.heads()));
         }
-        let codes = batch.rounded.address;
-        let heads = codes + (count * width.div_ceil(GROUP) * CODES) as u64;
-        let params = params::RoundRows {
+        let codes = batch.read.address;
+        let heads = if rounds { codes + (count * width.div_ceil(GROUP) * CODES) as u64 } else { 0 };
+        let params = params::Rows {
             x: x.address,
             rows,
             norm: norm.map_or(0, Norm::address),
@@ -68,11 +70,15 @@ impl<D: Driver> Cuda<D> {
             width: width as u32,
             eps: norm.map_or(0.0, |norm| norm.eps),
         };
-        self.device.launch([count, 1, 1], WARPS * 4, params)?;
+        let (grid, shared) = ([count, 1, 1], WARPS * 4);
+        match rounds {
+            true => self.device.launch(grid, shared, params::RoundRows(params))?,
+            false => self.device.launch(grid, shared, params::SplitRows(params))?,
+        }
         Ok((codes, heads))
     }
 
-    /// `W norm(x) + b` of quantized matrices that read the same rows.
+    /// `W norm(x) + b` of matrices that read the same rows, all of them quantized or all of them floats.
     pub(crate) fn tiles(
         &self,
         linears: &[&Linear<D>],
@@ -81,7 +87,8 @@ impl<D: Driver> Cuda<D> {
     ) -> Result<(), Error> {
         let Output { to, action, stride, scale, cap } = output;
         let (width, count) = (linears[0].width, input.count);
-        let (codes, heads) = self.round(width, &input)?;
+        let rounds = linears[0].rounds();
+        let (codes, heads) = self.read_rows(width, rounds, &input)?;
         let tile = params::Tile {
             matrices: matrices(linears),
             codes,
@@ -94,10 +101,15 @@ impl<D: Driver> Cuda<D> {
             scale,
             cap,
         };
-        let grid = WIDE.grid(linears, action, count);
-        if grid[0] * grid[1] >= ENOUGH {
-            return self.device.launch(grid, WIDE.shared(), params::Tile64(tile));
+        let wide = WIDE.grid(linears, action, count);
+        let is_wide = wide[0] * wide[1] >= ENOUGH;
+        let (shape, grid) = if is_wide { (WIDE, wide) } else { (NARROW, NARROW.grid(linears, action, count)) };
+        let shared = shape.shared(rounds);
+        match (is_wide, rounds) {
+            (true, true) => self.device.launch(grid, shared, params::Tile64(tile)),
+            (true, false) => self.device.launch(grid, shared, params::FloatTile64(tile)),
+            (false, true) => self.device.launch(grid, shared, params::Tile16(tile)),
+            (false, false) => self.device.launch(grid, shared, params::FloatTile16(tile)),
         }
-        self.device.launch(NARROW.grid(linears, action, count), NARROW.shared(), params::Tile16(tile))
     }
 }

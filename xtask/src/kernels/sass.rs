@@ -8,26 +8,27 @@ use crate::Result;
 
 /// What a decoding step waits for: products of one column.
 const DECODE: &str = "matvec_1";
-/// Instructions of its inner loop for 32 weights, at most, by the format they are stored in.
-const LIMITS: &[(&str, usize)] = &[
-    ("F32", 64),
-    ("F16", 90),
-    ("BF16", 90),
-    ("Q8_0", 32),
-    ("Q4_0", 40),
-    ("MXFP4", 88),
-    ("Q4_K", 66),
-    ("Q5_K", 77),
-    ("Q6_K", 67),
+/// Instructions of its inner loop for 32 weights of a lane, at most, by the format they are stored in, and which of them, how
+/// many of them, multiply those: by four, or by tiles of sixteen rows that a warp has.
+const LIMITS: &[(&str, (&str, usize), usize)] = &[
+    ("F32", ("HMMA", 32), 390),
+    ("F16", ("HMMA", 24), 300),
+    ("BF16", ("HMMA", 16), 145),
+    ("Q8_0", ("IDP", 8), 32),
+    ("Q4_0", ("IDP", 8), 40),
+    ("MXFP4", ("IDP", 8), 88),
+    ("Q4_K", ("IDP", 8), 66),
+    ("Q5_K", ("IDP", 8), 77),
+    ("Q6_K", ("IDP", 8), 67),
 ];
-/// Kernels whose names begin so multiply matrices of integers by the instruction for it.
-const TILES: (&str, &str) = ("tile", "IMMA");
+/// Kernels whose names begin so multiply matrices by the instruction for it.
+const TILES: &[(&str, &str)] = &[("tile", "IMMA"), ("float_tile", "HMMA")];
 /// What is looked at.
 const PROCESSOR: &str = "90a";
 
 /// Prints what products cost, and fails where it is more than allowed. Compiles beside the image.
 pub(super) fn check(home: &Path, folder: &Path, image: &Path) -> Result<()> {
-    for (format, limit) in LIMITS {
+    for (format, multiplying, limit) in LIMITS {
         let (source, cubin) = (image.with_extension("cu"), image.with_extension("cubin"));
         // The kernel with one format in place of all.
         let one = format!(
@@ -37,8 +38,9 @@ pub(super) fn check(home: &Path, folder: &Path, image: &Path) -> Result<()> {
         compile_for(home, folder, &source, &cubin, PROCESSOR)?;
         let text = output(tool(home, "cuobjdump").arg("-sass").arg(&cubin))?;
         let found = functions(&text).into_iter().find(|function| function.name == DECODE);
-        let found =
-            found.and_then(|function| function.group()).ok_or_else(|| format!("no loop over {format} in {DECODE}"))?;
+        let found = found
+            .and_then(|function| function.group(*multiplying))
+            .ok_or_else(|| format!("no loop over {format} in {DECODE}"))?;
         println!("{DECODE}: {format}: {found} instructions for 32 weights, at most {limit}");
         if found > *limit {
             return Err(format!(
@@ -48,11 +50,13 @@ pub(super) fn check(home: &Path, folder: &Path, image: &Path) -> Result<()> {
         }
     }
     let text = output(tool(home, "cuobjdump").args(["-sass", "-arch"]).arg(format!("sm_{PROCESSOR}")).arg(image))?;
-    for function in functions(&text).iter().filter(|function| function.name.starts_with(TILES.0)) {
-        let count = count(&function.instructions, TILES.1);
-        println!("{}: {count} of {}", function.name, TILES.1);
-        if count == 0 {
-            return Err(format!("{} has no {}", function.name, TILES.1).into());
+    for (start, kind) in TILES {
+        for function in functions(&text).iter().filter(|function| function.name.starts_with(start)) {
+            let count = count(&function.instructions, kind);
+            println!("{}: {count} of {kind}", function.name);
+            if count == 0 {
+                return Err(format!("{} has no {kind}", function.name).into());
+            }
         }
     }
     Ok(())
@@ -106,13 +110,10 @@ fn instruction(line: &str) -> Option<(usize, &str)> {
 }
 
 impl Function<'_> {
-    /// Instructions for 32 weights in the loop that multiplies, the shortest of those that hold eight integer products of four
-    /// weights for them, or as many fused multiplications as weights.
-    fn group(&self) -> Option<usize> {
-        let integers = count(&self.instructions, "IDP") > 0;
-        let groups = |body: &[_]| if integers { count(body, "IDP") / 8 } else { count(body, "FFMA") / 32 };
-        let multiplying = self.loops().map(|body| (body.len(), groups(body))).filter(|(_, groups)| *groups > 0);
-        multiplying.min().map(|(instructions, groups)| instructions.div_ceil(groups))
+    /// Instructions for 32 weights in the loop that multiplies, the shortest of those that hold so many of a kind for them.
+    fn group(&self, (kind, each): (&str, usize)) -> Option<usize> {
+        let multiplying = self.loops().map(|body| (body.len(), count(body, kind))).filter(|(_, count)| *count > 0);
+        multiplying.min().map(|(instructions, count)| (instructions * each).div_ceil(count))
     }
 
     /// What lies between a branch back and its target.
@@ -146,7 +147,7 @@ mod tests {
         );
         let functions = functions(&text);
         assert_eq!(functions.iter().map(|function| function.name).collect::<Vec<_>>(), ["other", "matvec_1"]);
-        assert_eq!(functions[1].group(), Some(10));
-        assert_eq!(functions[0].group(), None);
+        assert_eq!(functions[1].group(("IDP", 8)), Some(10));
+        assert_eq!(functions[0].group(("IDP", 8)), None);
     }
 }
