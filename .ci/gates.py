@@ -30,6 +30,9 @@ UNSAFE = {
     "crates/cuda-shim/src/lib.rs",
     "crates/cuda-shim/tests/faults.rs",
     "crates/cuda-shim/tests/mma.rs",
+    "crates/cuda-shim-driver/src/lib.rs",
+    "crates/cuda-shim-driver/src/state.rs",
+    "crates/cuda-shim-driver/tests/driver.rs",
 }
 KERNELS = "crates/cuda/kernels"
 LINES = 500

@@ -19,6 +19,9 @@ const USAGE: &str = "usage: plimsoll-gpu [--simulate | --kernels FILE] \
 /// The one that is asked.
 const GPU: GpuId = GpuId::Number(0);
 
+/// Most that the order of additions moves a logit.
+const NEAR: f32 = 1e-4;
+
 type Failure = Box<dyn Error>;
 
 pub(crate) fn run(args: &[String]) -> Result<(), Failure> {
@@ -115,13 +118,14 @@ fn suite<D: Driver>(name: &str, driver: impl Fn() -> Result<D, Failure>) -> Resu
     Ok(json!({ "stage": "suite", "case": name, "ok": true }))
 }
 
-/// Whether logits have the bits that the simulated GPU computes.
+/// Whether logits have the bits that the simulated GPU computes; with float weights, which tensor cores add in an order of their
+/// own, whether they are near.
 fn compare<D: Driver>(name: &str, driver: D) -> Result<Value, Failure> {
     let case = case(name)?;
     let found = bits::logits(Cuda::new(driver, KvType::F16)?, &case)?;
     let expected = bits::logits(Cuda::new(Shim::new(Order::Forward), KvType::F16)?, &case)?;
     let different = found.iter().zip(&expected).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
     let most = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let ok = different == 0;
+    let ok = different == 0 || (case.block.values == 1 && most < NEAR);
     Ok(json!({ "stage": "bits", "case": name, "logits": found.len(), "different": different, "most": most, "ok": ok }))
 }

@@ -99,7 +99,7 @@ struct Used {
 struct Region {
     uintptr_t start;
     size_t bytes;
-    // The latest launch that wrote anything.
+    // The latest launch that wrote anything, or none.
     uint32_t launch;
     std::vector<Used> halves;
 };
@@ -233,13 +233,14 @@ __attribute__((noinline)) void touch_shared(uintptr_t offset, size_t bytes, bool
 
 void touch_device(Region& region, uintptr_t offset, size_t bytes, bool write) {
     if (offset + bytes > region.bytes) fail("across the end of an allocation");
-    // What no launch has ever written are weights.
     bool waited = machine.fibers[machine.running].waited;
-    if (!waited && (write || region.launch != 0)) fail("has not waited for the launches ahead");
+    if (!waited && write) fail("has not waited for the launches ahead");
     if (write) region.launch = machine.launch;
     if (region.launch == 0 || machine.atomic) return;
     for (size_t half = offset / 2; half <= (offset + bytes - 1) / 2; half++) {
         Used& used = region.halves[half];
+        // What no launch has written are weights.
+        if (!waited && used.launch != 0) fail("has not waited for the launches ahead");
         if (used.launch == machine.launch && used.block != machine.block) {
             bool told = machine.asked && machine.published[used.block];
             if (!told) fail(write ? "two blocks write the same" : "a block reads what another writes in the same launch");
@@ -393,6 +394,19 @@ extern "C" void shim_allocated(uintptr_t at, size_t bytes) {
 extern "C" void shim_freed(uintptr_t at) {
     std::fill(std::begin(machine.recent), std::end(machine.recent), &machine.nothing);
     machine.regions.erase(at);
+}
+
+// The host has written: behind all launches, so that none has to be waited for.
+extern "C" void shim_written(uintptr_t at, size_t bytes) {
+    Region& region = std::prev(machine.regions.upper_bound(at))->second;
+    if (region.launch == 0 || bytes == 0) return;
+    for (size_t half = (at - region.start) / 2; half <= (at - region.start + bytes - 1) / 2; half++) region.halves[half].launch = 0;
+}
+
+// Bytes of a kernel's parameters, or 0 if there is no such kernel.
+extern "C" size_t shim_params(const char* name) {
+    const auto known = kernels().find(name);
+    return known == kernels().end() ? 0 : known->second.params;
 }
 
 // Runs a launch; the message of what went wrong, or null. `seed` 0 takes blocks and threads in order, 1 backwards, and others

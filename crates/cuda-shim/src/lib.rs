@@ -13,8 +13,10 @@ use plimsoll_backend::Error;
 use plimsoll_cuda::{Driver, Gemm, Launch};
 
 unsafe extern "C" {
+    fn shim_params(name: *const c_char) -> usize;
     fn shim_allocated(at: usize, bytes: usize);
     fn shim_freed(at: usize);
+    fn shim_written(at: usize, bytes: usize);
     fn shim_launch(
         name: *const c_char,
         grid: *const [u32; 3],
@@ -133,6 +135,14 @@ impl Shim {
         Self { memory, ..self }
     }
 
+    /// Bytes of the struct that a kernel takes, if there is one of that name.
+    pub fn params(kernel: &CStr) -> Option<usize> {
+        let _machine = lock(&MACHINE);
+        // SAFETY: looks for the name in a list.
+        let bytes = unsafe { shim_params(kernel.as_ptr()) };
+        (bytes > 0).then_some(bytes)
+    }
+
     /// What it has been asked for.
     pub fn usage(&self) -> Arc<Usage> {
         self.usage.clone()
@@ -233,6 +243,7 @@ impl Driver for Shim {
         unsafe {
             let to = memory.words.as_ptr().cast::<u8>().cast_mut().add(offset);
             to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            shim_written(to as usize, bytes.len());
         }
         Ok(())
     }
