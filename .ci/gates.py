@@ -30,6 +30,7 @@ UNSAFE = {
     "crates/cuda-shim/src/lib.rs",
     "crates/cuda-shim/tests/faults.rs",
     "crates/cuda-shim/tests/mma.rs",
+    "crates/cuda-shim-driver/src/blas.rs",
     "crates/cuda-shim-driver/src/lib.rs",
     "crates/cuda-shim-driver/src/state.rs",
     "crates/cuda-shim-driver/tests/driver.rs",

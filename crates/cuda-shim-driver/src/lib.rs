@@ -1,10 +1,24 @@
-//! What the backend calls of NVIDIA's driver, with the simulated GPU behind it: found under the driver's name, it lets a process run
-//! that knows nothing of a simulation. It refuses what a driver refuses: handles that it did not give, threads without a context,
-//! memory outside of allocations, and anything but launches while they are captured.
+//! What the backend calls of NVIDIA's driver, and of cublasLt, with the simulated GPU behind it: found under their names, it
+//! lets a process run that knows nothing of a simulation. It refuses what a driver refuses: handles that it did not give,
+//! threads without a context, memory outside of allocations, and anything but launches while they are captured.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(non_snake_case, reason = "names are the driver's")]
 #![allow(clippy::missing_safety_doc, reason = "the driver's documentation has it")]
 
+/// Functions of NVIDIA's, with their names and arguments.
+macro_rules! calls {
+    ($result:ty: $($name:ident($($argument:ident: $type:ty),*) $body:block)*) => {$(
+        #[unsafe(no_mangle)]
+        #[doc = concat!("`", stringify!($name), "`")]
+        pub unsafe extern "C" fn $name($($argument: $type),*) -> $result {
+            // SAFETY: pointers are what the documentation says.
+            #[allow(unused_unsafe, reason = "some calls have none")]
+            unsafe { $body }
+        }
+    )*};
+}
+
+pub mod blas;
 mod state;
 
 use std::cell::Cell;
@@ -19,7 +33,7 @@ use crate::state::{Answer, MEMORY, Pending, State};
 /// The GPU, its context and the stream; functions and graphs are counted from here on.
 const DEVICE: CUdevice = 0;
 const CONTEXT: usize = 1;
-const STREAM: usize = 2;
+pub(crate) const STREAM: usize = 2;
 const MODULE: usize = 3;
 const HANDLES: usize = 16;
 /// How images of kernels begin.
@@ -60,30 +74,23 @@ fn known(handle: usize, expected: usize) -> Answer {
     when(handle == expected, CUresult::CUDA_ERROR_INVALID_HANDLE)
 }
 
+/// Of a function or a graph, whatever the handle is.
+fn number<T>(handle: *mut T) -> usize {
+    (handle as usize).wrapping_sub(HANDLES)
+}
+
 /// Writes what was asked for.
 ///
 /// # Safety
 /// There is nothing or room for it.
-unsafe fn put<T>(to: *mut T, value: T) -> Answer {
+pub(crate) unsafe fn put<T>(to: *mut T, value: T) -> Answer {
     when(!to.is_null(), CUresult::CUDA_ERROR_INVALID_VALUE)?;
     // SAFETY: the caller's promise.
     unsafe { to.write(value) };
     Ok(())
 }
 
-macro_rules! driver {
-    ($($name:ident($($argument:ident: $type:ty),*) $body:block)*) => {$(
-        #[unsafe(no_mangle)]
-        #[doc = concat!("`", stringify!($name), "`")]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> CUresult {
-            // SAFETY: pointers are what the driver's documentation says.
-            #[allow(unused_unsafe, reason = "some calls have none")]
-            unsafe { $body }
-        }
-    )*};
-}
-
-driver! {
+calls! { CUresult:
     cuInit(flags: c_uint) { code(when(flags == 0, CUresult::CUDA_ERROR_INVALID_VALUE)) }
     cuDriverGetVersion(version: *mut c_int) { code(put(version, 13_000)) }
     cuDeviceGetCount(count: *mut c_int) { code(put(count, 1)) }
@@ -180,13 +187,13 @@ driver! {
             let limit = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             let fits = attribute == limit && value as usize <= SHARED_MOST;
             when(fits, CUresult::CUDA_ERROR_INVALID_VALUE)?;
-            state.of(function as usize - HANDLES)?.shared = value as usize;
+            state.of(number(function))?.shared = value as usize;
             Ok(())
         })
     }
     cuFuncGetAttribute(value: *mut c_int, attribute: CUfunction_attribute, function: CUfunction) {
         in_context(|state| {
-            state.of(function as usize - HANDLES)?;
+            state.of(number(function))?;
             let version = CUfunction_attribute::CU_FUNC_ATTRIBUTE_PTX_VERSION;
             when(attribute == version, CUresult::CUDA_ERROR_INVALID_VALUE)?;
             put(value, 90)
@@ -196,7 +203,7 @@ driver! {
         in_context(|state| {
             when(index == 0, CUresult::CUDA_ERROR_INVALID_VALUE)?;
             put(offset, 0)?;
-            put(bytes, state.of(function as usize - HANDLES)?.params)
+            put(bytes, state.of(number(function))?.params)
         })
     }
     cuLaunchKernelEx(config: *const CUlaunchConfig, function: CUfunction, params: *mut *mut c_void, extra: *mut *mut c_void) {
@@ -210,7 +217,7 @@ driver! {
             let CUlaunchConfig { gridDimX: x, gridDimY: y, gridDimZ: z, blockDimX: threads, sharedMemBytes: shared, .. } = *config;
             let flat = config.blockDimY == 1 && config.blockDimZ == 1 && y < 1 << 16 && z < 1 << 16 && x > 0 && y > 0 && z > 0;
             when(meant && flat && extra.is_null(), CUresult::CUDA_ERROR_INVALID_VALUE)?;
-            let function = state.of(function as usize - HANDLES)?;
+            let function = state.of(number(function))?;
             when(shared as usize <= function.shared, CUresult::CUDA_ERROR_INVALID_VALUE)?;
             let params = slice::from_raw_parts((*params).cast::<u8>(), function.params).to_vec();
             let launch = Pending { kernel: function.kernel, grid: [x, y, z], threads, shared, params };
@@ -238,19 +245,19 @@ driver! {
     }
     cuGraphInstantiateWithFlags(exec: *mut CUgraphExec, graph: CUgraph, _flags: u64) {
         in_context(|state| {
-            let launches = state.graph(graph as usize - HANDLES)?.to_vec();
+            let launches = state.graph(number(graph))?.to_vec();
             put(exec, (HANDLES + state.keep(launches)) as CUgraphExec)
         })
     }
     cuGraphLaunch(exec: CUgraphExec, stream: CUstream) {
         at_once(|state| {
             known(stream as usize, STREAM)?;
-            let launches = state.graph(exec as usize - HANDLES)?.to_vec();
+            let launches = state.graph(number(exec))?.to_vec();
             launches.iter().try_for_each(|launch| state.start(launch))
         })
     }
-    cuGraphExecDestroy(exec: CUgraphExec) { code(state::lock().drop_graph(exec as usize - HANDLES)) }
-    cuGraphDestroy(graph: CUgraph) { code(state::lock().drop_graph(graph as usize - HANDLES)) }
+    cuGraphExecDestroy(exec: CUgraphExec) { code(state::lock().drop_graph(number(exec))) }
+    cuGraphDestroy(graph: CUgraph) { code(state::lock().drop_graph(number(graph))) }
 
     cuGetErrorName(_error: CUresult, text: *mut *const c_char) { code(put(text, c"of the simulated driver".as_ptr())) }
     cuGetErrorString(_error: CUresult, text: *mut *const c_char) { code(put(text, c"see its number".as_ptr())) }

@@ -4,10 +4,12 @@
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use plimsoll_backend::suite::{Tolerance, cases, check_batches, check_ops};
+use plimsoll_backend::suite::{RandomWeights, Tolerance, cases, check_batches, check_ops};
+use plimsoll_backend::{CacheShape, Model, Plan, Sequence};
 use plimsoll_cuda::gpu::Gpu;
 use plimsoll_cuda::gpus::{GpuId, Gpus};
 use plimsoll_cuda::{Cuda, Driver, KvType};
+use plimsoll_model::Mixer;
 
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../cuda/kernels/kernels.fatbin");
 
@@ -16,7 +18,9 @@ fn with_driver(test: &str) {
     let own = std::env::current_exe().unwrap();
     let library = own.parent().unwrap().join("libsimulated_driver.so");
     let folder = tempfile::tempdir().unwrap();
-    symlink(&library, folder.path().join("libcuda.so")).unwrap();
+    for name in ["libcuda.so", "libcublasLt.so"] {
+        symlink(&library, folder.path().join(name)).unwrap();
+    }
     let mut command = Command::new(own);
     command.args(["--ignored", "--exact", test]).env("LD_LIBRARY_PATH", folder.path());
     let output = command.output().unwrap();
@@ -36,6 +40,11 @@ fn a_gpu_is_found() {
 #[test]
 fn ops_match_their_definitions() {
     with_driver("on_it::ops_match_their_definitions");
+}
+
+#[test]
+fn a_library_may_do_the_prompt() {
+    with_driver("on_it::a_library_may_do_the_prompt");
 }
 
 #[test]
@@ -78,6 +87,39 @@ mod on_it {
         // Steps of one row are repeated as graphs.
         let case = cases().into_iter().find(|case| case.name == "biases").unwrap();
         check_batches(Cuda::new(gpu(), KvType::F16).unwrap(), &case, tolerance);
+    }
+
+    /// Of a prompt that is long enough for the library.
+    fn prompt(backend: Cuda<Gpu>) -> Vec<f32> {
+        const LEN: usize = 70;
+        let case = cases().into_iter().find(|case| case.name == "biases").unwrap();
+        let weights = RandomWeights::new(&case.decoder, case.block, 3);
+        let model = Model::load(backend, case.decoder.clone(), &weights).unwrap();
+        let mut cache = model.cache(CacheShape { blocks: 5, block: 16 }).unwrap();
+        let mut batch = model.batch(LEN, LEN, &cache).unwrap();
+        let plan = Plan {
+            tokens: (0..LEN as u32).collect(),
+            sequences: vec![Sequence { start: 0, len: LEN, block_table: vec![4, 1, 0, 2, 3] }],
+            ..Plan::default()
+        };
+        model.upload(&plan, &cache, &mut batch).unwrap();
+        let mut x = model.buffer(LEN, case.decoder.width).unwrap();
+        let Mixer::Gqa(gqa) = &case.decoder.layers[0].mixer;
+        let mut q = model.buffer(LEN, gqa.q_width()).unwrap();
+        model.embed(&batch, &mut x).unwrap();
+        model.attention_inputs(0, &batch, &x, &mut cache, &mut q).unwrap();
+        model.read(&q, 0..LEN).unwrap()
+    }
+
+    #[test]
+    #[ignore = "needs the simulated driver"]
+    fn a_library_may_do_the_prompt() {
+        let cuda = || Cuda::new(gpu(), KvType::F16).unwrap();
+        let (plain, fast) = (prompt(cuda()), prompt(cuda().with_fast_prefill().unwrap()));
+        let largest = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
+        let most = largest(&mut plain.iter().zip(&fast).map(|(a, b)| a - b));
+        let of = largest(&mut plain.iter().copied());
+        assert!(most > 0.0 && most < of / 50.0, "{most:e} of {of:e}");
     }
 
     #[test]
