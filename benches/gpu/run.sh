@@ -18,6 +18,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 deadline=$((SECONDS + 520))
 
+# cublasLt, where a program does not look for it by itself: beside torch, or in a toolkit.
+blas=$(python3 - 2>>"$log" <<'END'
+import glob, site
+places = [f"{folder}/nvidia/**" for folder in [*site.getsitepackages(), site.getusersitepackages()]] + ["/usr/local/cuda*/**"]
+print(*[file for place in places for file in glob.glob(f"{place}/libcublasLt.so.13", recursive=True)][:1])
+END
+)
+if [ -n "$blas" ]; then export LD_LIBRARY_PATH=$(dirname "$blas")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}; fi
+
 # limit SECONDS: those, or as many as are left.
 limit() { echo $((SECONDS + $1 > deadline ? deadline - SECONDS : $1)); }
 
@@ -101,10 +110,13 @@ speed llama-8b q4_k_m decode 64 1024 1
 speed llama-8b q8_0 decode 64 1024 1
 rm -f "$work"/*q8_0.gguf
 speed llama-8b bf16 decode 64 1024 1
+speed llama-8b bf16 prefill 2048
 rm -f "$work"/*bf16.gguf
 speed llama-1b q4_k_m decode 128 1024 1
 speed llama-8b q4_k_m prefill 2048
+speed llama-8b q4_k_m fast prefill 2048
 speed llama-8b q4_k_m decode 32 1024 64
+speed llama-8b q4_k_m q8 decode 32 1024 64
 rm -f "$work"/*.gguf
 for mode in prefill eager graph compile; do stage 90 "torch $mode" python3 benches/gpu/torch_peer.py "$mode"; done
 sanitize 60 racecheck suite plain

@@ -11,6 +11,7 @@ mod golden;
 mod speed;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stages;
+mod timed;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

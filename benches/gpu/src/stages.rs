@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 
 use crate::bits;
 use crate::golden::golden;
-use crate::speed::{speed, work};
+use crate::speed::{Task, speed};
 
 const USAGE: &str = "usage: plimsoll-gpu [--simulate | --kernels FILE] \
-    (cases | probe | copy | launch | suite CASE | bits CASE | golden FOLDER | speed FILE (prefill N | decode N DEPTH SEQUENCES))";
+    (cases | probe | copy | launch | suite CASE | bits CASE | golden FOLDER \
+    | speed FILE [fast] [q8] (prefill N | decode N DEPTH SEQUENCES))";
 /// The one that is asked.
 const GPU: GpuId = GpuId::Number(0);
 
@@ -54,7 +55,7 @@ fn stage<D: Driver>(words: &[&str], driver: impl Fn(bool) -> Result<D, Failure>)
         ["suite", name] => suite(name, || driver(true))?,
         ["bits", name] => compare(name, driver(true)?)?,
         ["golden", folder] => golden(Path::new(folder), driver)?,
-        ["speed", file, words @ ..] if !words.is_empty() => speed(driver(true)?, file, work(words)?)?,
+        ["speed", file, words @ ..] => speed(driver(true)?, file, &Task::new(words)?)?,
         _ => return Err(USAGE.into()),
     };
     println!("{found}");

@@ -110,6 +110,15 @@ impl Device {
         }
     }
 
+    /// Whether a model's weights lie in the processor's memory here.
+    pub fn on_processor(self) -> bool {
+        match self.pick().0 {
+            #[cfg(feature = "candle")]
+            Device::Candle => true,
+            device => device == Device::Cpu,
+        }
+    }
+
     /// What of [`Settings::cpu`] holds for a model here; none where the backend decides for itself.
     pub fn cpu(self, settings: &Settings) -> Option<&CpuOptions> {
         (self.pick().0 == Device::Cpu).then_some(&settings.cpu)

@@ -38,7 +38,9 @@ pub(crate) fn run(global: &Global, args: &BenchArgs) -> Result<()> {
     // Before the probe allocates; what is timed has all been done once and takes no more from here on.
     let peak_rss = peak_rss();
     let cpu = settings.device.cpu(&settings);
-    let readers = (!args.no_bandwidth).then(|| cpu.map_or(machine.cores, CpuOptions::threads));
+    // Another memory's bandwidth says nothing.
+    let read = !args.no_bandwidth && settings.device.on_processor();
+    let readers = read.then(|| cpu.map_or(machine.cores, CpuOptions::threads));
     let probe = readers.map(|threads| ReadProbe::new(threads, ReadProbe::BYTES).map_err(memory)).transpose()?;
     let probe = probe.map(|probe| probe.on(&settings.cpu.cores));
     let rows = measure(&mut bench, &works, args.reps, probe.as_ref())?;

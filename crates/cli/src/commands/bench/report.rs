@@ -109,9 +109,9 @@ impl Report<'_> {
 
     pub(super) fn text(&self) -> String {
         let info = self.bench.info();
-        let options = self.cpu.map_or("threads as it likes".into(), |cpu| {
+        let options = self.cpu.map_or(String::new(), |cpu| {
             let (threads, tier, kv) = (output::count(cpu.threads(), "thread"), cpu.tier(), cpu.kv.name());
-            format!("{threads}, {tier}, {kv} cache")
+            format!(", {threads}, {tier}, {kv} cache")
         });
         let memory = self.peak_rss.map_or("unknown".into(), output::size);
         let bandwidth = self.read().zip(self.readers).map_or("not read".into(), |(spread, readers)| {
@@ -121,7 +121,7 @@ impl Report<'_> {
         let mut text = format!("model      {} ({}), {}\n", info.name, info.family, output::size(self.file_bytes));
         // Writing to a string cannot fail.
         let placement = info.placement.iter().map(|placement| format!(", {placement}")).collect::<String>();
-        let _ = writeln!(text, "backend    {} on {}{placement}, {options}", info.backend, self.device);
+        let _ = writeln!(text, "backend    {} on {}{placement}{options}", info.backend, self.device);
         let _ = writeln!(text, "memory     {memory} at the peak, loaded in {:.2} s", self.load_s);
         let _ = writeln!(text, "bandwidth  {bandwidth}");
         text += "\n         tokens   depth sequences     tok/s       min       max bandwidth\n";
