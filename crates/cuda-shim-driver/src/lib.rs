@@ -1,6 +1,9 @@
 //! What the backend calls of NVIDIA's driver, and of cublasLt, with the simulated GPU behind it: found under their names, it
 //! lets a process run that knows nothing of a simulation. It refuses what a driver refuses: handles that it did not give,
 //! threads without a context, memory outside of allocations, and anything but launches while they are captured.
+//!
+//! Behind a link called `libcuda.so` in a folder of `LD_LIBRARY_PATH`, `target/debug/deps/libsimulated_driver.so` also serves
+//! `plimsoll run --device cuda:0`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![allow(non_snake_case, reason = "names are the driver's")]
 #![allow(clippy::missing_safety_doc, reason = "the driver's documentation has it")]

@@ -48,6 +48,11 @@ fn a_library_may_do_the_prompt() {
 }
 
 #[test]
+fn steps_of_one_size_are_repeated() {
+    with_driver("on_it::steps_of_one_size_are_repeated");
+}
+
+#[test]
 fn memory_is_given_back() {
     with_driver("on_it::memory_is_given_back");
 }
@@ -89,33 +94,55 @@ mod on_it {
         check_batches(Cuda::new(gpu(), KvType::F16).unwrap(), &case, tolerance);
     }
 
-    /// Of a prompt that is long enough for the library.
-    fn prompt(backend: Cuda<Gpu>) -> Vec<f32> {
-        const LEN: usize = 70;
+    /// Queries of the first layer of a small model, of steps from so many tokens to so many, and how many of the steps were launched
+    /// kernel by kernel.
+    fn queries(backend: Cuda<Gpu>, bounds: &[usize]) -> (Vec<f32>, usize) {
+        let len = bounds[bounds.len() - 1];
         let case = cases().into_iter().find(|case| case.name == "biases").unwrap();
         let weights = RandomWeights::new(&case.decoder, case.block, 3);
         let model = Model::load(backend, case.decoder.clone(), &weights).unwrap();
         let mut cache = model.cache(CacheShape { blocks: 5, block: 16 }).unwrap();
-        let mut batch = model.batch(LEN, LEN, &cache).unwrap();
-        let plan = Plan {
-            tokens: (0..LEN as u32).collect(),
-            sequences: vec![Sequence { start: 0, len: LEN, block_table: vec![4, 1, 0, 2, 3] }],
-            ..Plan::default()
-        };
-        model.upload(&plan, &cache, &mut batch).unwrap();
-        let mut x = model.buffer(LEN, case.decoder.width).unwrap();
+        let mut batch = model.batch(len, len, &cache).unwrap();
         let Mixer::Gqa(gqa) = &case.decoder.layers[0].mixer;
-        let mut q = model.buffer(LEN, gqa.q_width()).unwrap();
-        model.embed(&batch, &mut x).unwrap();
-        model.attention_inputs(0, &batch, &x, &mut cache, &mut q).unwrap();
-        model.read(&q, 0..LEN).unwrap()
+        let [mut x, mut q] = [case.decoder.width, gqa.q_width()].map(|width| model.buffer(len, width).unwrap());
+        let (mut all, mut launched) = (vec![], 0);
+        for step in bounds.windows(2) {
+            let (start, rows) = (step[0], step[1] - step[0]);
+            let plan = Plan {
+                tokens: (step[0] as u32..step[1] as u32).collect(),
+                sequences: vec![Sequence { start, len: rows, block_table: vec![4, 1, 0, 2, 3] }],
+                outputs: (0..rows as u32).collect(),
+                draws: vec![],
+            };
+            model.upload(&plan, &cache, &mut batch).unwrap();
+            let record = || {
+                launched += 1;
+                model.embed(&batch, &mut x)?;
+                model.attention_inputs(0, &batch, &x, &mut cache, &mut q)
+            };
+            model.step(&batch, record).unwrap();
+            all.extend(model.read(&q, 0..rows).unwrap());
+        }
+        (all, launched)
+    }
+
+    #[test]
+    #[ignore = "needs the simulated driver"]
+    fn steps_of_one_size_are_repeated() {
+        let cuda = || Cuda::new(gpu(), KvType::F16).unwrap();
+        let (at_once, launched) = queries(cuda(), &[0, 6]);
+        assert_eq!(launched, 1);
+        // The first step as it is, the second captured, the others as a graph.
+        let (one_by_one, launched) = queries(cuda(), &[0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!((launched, one_by_one), (2, at_once));
     }
 
     #[test]
     #[ignore = "needs the simulated driver"]
     fn a_library_may_do_the_prompt() {
         let cuda = || Cuda::new(gpu(), KvType::F16).unwrap();
-        let (plain, fast) = (prompt(cuda()), prompt(cuda().with_fast_prefill().unwrap()));
+        let (plain, _) = queries(cuda(), &[0, 70]);
+        let (fast, _) = queries(cuda().with_fast_prefill().unwrap(), &[0, 70]);
         let largest = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
         let most = largest(&mut plain.iter().zip(&fast).map(|(a, b)| a - b));
         let of = largest(&mut plain.iter().copied());
