@@ -52,7 +52,7 @@ impl<D: Driver> Cuda<D> {
         let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mixer_norm), batch };
         let output = Output::new(&batch.wide, Action::Store, heads * gqa.head_dim);
         let pairs = weights.q_norm.is_none() && cache.kv == KvType::F16 && gqa.head_dim.is_multiple_of(2);
-        if pairs && matches!(Class::of(&linears, &input, output.action), Class::Few) {
+        if pairs && matches!(self.class(&linears, &input, output.action), Class::Few) {
             let Few { params: product, grid, columns, shared } = self.few(&linears, &input, &output);
             let qkv = params::Qkv { product, append };
             return match columns {

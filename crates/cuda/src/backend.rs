@@ -213,7 +213,7 @@ impl<D: Driver> Backend for Cuda<D> {
         let input = Input { x, rows: 0, count: batch.rows, norm: Some(&weights.mlp_norm), batch };
         let stride = weights.gate_up[0].rows();
         let linears = weights.gate_up.each_ref();
-        let few = matches!(Class::of(&linears, &input, Action::Gate), Class::Few);
+        let few = matches!(self.class(&linears, &input, Action::Gate), Class::Few);
         h.rounded = few && weights.down.rounds() && stride.is_multiple_of(GROUP);
         self.products(&linears, input, Output::new(h, Action::Gate, stride))
     }

@@ -79,18 +79,6 @@ pub(crate) enum Class<'a, D: Driver> {
     Few,
 }
 
-impl<'a, D: Driver> Class<'a, D> {
-    pub(crate) fn of(linears: &[&Linear<D>], input: &Input<'a, D>, action: Action) -> Self {
-        match input.batch.fast() {
-            Some(fast) if input.count >= fast::ROWS && !matches!(action, Action::Logits) => Class::Library(fast),
-            _ if input.count > FEW && linears.iter().all(|linear| linear.rounds() == linears[0].rounds()) => {
-                Class::Tiles
-            }
-            _ => Class::Few,
-        }
-    }
-}
-
 /// A launch for few columns.
 pub(crate) struct Few {
     pub(crate) params: params::Matvec,
@@ -109,7 +97,7 @@ impl<D: Driver> Cuda<D> {
         input: Input<'_, D>,
         output: Output<'_, D>,
     ) -> Result<(), Error> {
-        match Class::of(linears, &input, output.action) {
+        match self.class(linears, &input, output.action) {
             Class::Library(fast) => self.fast_products(fast, linears, &input, &output),
             Class::Tiles => self.tiles(linears, input, output),
             Class::Few => {
@@ -122,12 +110,28 @@ impl<D: Driver> Cuda<D> {
         }
     }
 
+    /// Who does it.
+    pub(crate) fn class<'a>(&self, linears: &[&Linear<D>], input: &Input<'a, D>, action: Action) -> Class<'a, D> {
+        let alike = linears.iter().all(|linear| linear.rounds() == linears[0].rounds());
+        let few = input.count == 1 || (input.count <= FEW && self.has_room(linears));
+        match input.batch.fast() {
+            Some(fast) if input.count >= fast::ROWS && !matches!(action, Action::Logits) => Class::Library(fast),
+            _ if alike && !few => Class::Tiles,
+            _ => Class::Few,
+        }
+    }
+
+    /// Whether the shared memory of a block takes as many columns as are few.
+    fn has_room(&self, linears: &[&Linear<D>]) -> bool {
+        shared(linears, FEW) <= self.device.shared_limit()
+    }
+
     /// What reads all weights for every few columns.
     pub(crate) fn few(&self, linears: &[&Linear<D>], input: &Input<'_, D>, output: &Output<'_, D>) -> Few {
         let Input { x, rows, count, norm, .. } = *input;
         let Output { to, action, stride, scale, cap } = *output;
         let width = linears[0].width;
-        let columns = if count > 1 && shared(linears, 4) <= self.device.shared_limit() { 4 } else { 1 };
+        let columns = if count > 1 && self.has_room(linears) { FEW } else { 1 };
         let panels = |linear: &&Linear<D>| linear.rows().div_ceil(TILE_ROWS) * WARPS;
         let panels = match action {
             Action::Gate => panels(&linears[0]),
