@@ -1,8 +1,8 @@
 // Weights that are floats, and products of them on tensor cores, to which they go in bf16 pieces.
 //
-// A matrix is cut into tiles of sixteen rows. Groups of 32 values of a tile lie one behind the other, of a group the rows: lane
-// `4 g + t` of a warp has values 8 t to 8 t + 7 of rows g and g + 8. What tensor cores call the columns of a and the rows of b are
-// those values in another order, the same in both.
+// A matrix is cut into tiles of sixteen rows, whose groups of 32 values lie one behind the other. Lane `4 g + t` of a warp has values
+// 8 t to 8 t + 7 of rows g and g + 8, in halves: a half of a group is what a lane gives tensor cores at once, first values 0 and 1 of
+// both rows, then 2 and 3. Those of activations, 8 t to 8 t + 7 of column g, are in order.
 #pragma once
 
 #include "mma.cuh"
@@ -17,11 +17,10 @@ enum Format : uint32_t { F32, F16, BF16, Q8_0, Q4_0, MXFP4, Q4_K, Q5_K, Q6_K };
 __device__ constexpr unsigned float_bytes(uint32_t format) { return format == F32 ? 4 : 2; }
 __device__ constexpr unsigned pieces(uint32_t format) { return format == F32 ? 3 : format == F16 ? 2 : 1; }
 
-// Bytes ahead of eight values of a row.
+// Bytes ahead of a lane's eight values of half a group.
 template <uint32_t FORMAT>
-__device__ inline size_t float_place(unsigned row, unsigned group, unsigned groups, unsigned eighth) {
-    const size_t place = (size_t(row / TILE_ROWS) * groups + group) * TILE_ROWS + row % TILE_ROWS;
-    return (place * GROUP + 8 * eighth) * float_bytes(FORMAT);
+__device__ inline size_t float_place(unsigned tile, unsigned group, unsigned groups, unsigned half, unsigned lane) {
+    return (((size_t(tile) * groups + group) * 2 + half) * WARP + lane) * 8 * float_bytes(FORMAT);
 }
 
 // The upper halves of two floats: bf16, rounded towards zero.
@@ -33,7 +32,7 @@ __device__ inline float without_upper(float value) {
     return __fadd_rn(value, -__uint_as_float(__float_as_uint(value) & 0xffff0000));
 }
 
-// Eight values of a row.
+// Eight values that lie together.
 template <uint32_t FORMAT>
 struct Eight {
     uint4 bits[float_bytes(FORMAT) / 2];
@@ -93,10 +92,28 @@ struct Split {
     uint4 first, second;
 };
 
-// Adds the products of 32 values of sixteen columns, the lane's `low` and eight further `high`, and eight rows. What both sides
-// leave out of their first pieces is too little to matter in a product.
+// Adds the products of a group of sixteen rows, in both halves, and eight columns. What both sides leave out of their first pieces
+// is too little to matter in a product.
 template <uint32_t FORMAT>
-__device__ inline void multiply(float* sums, const Split& low, const Split& high, const uint4* weights) {
-    mma32(sums, low.second, high.second, weights[0]);
-    UNROLL for (unsigned i = pieces(FORMAT); i-- > 0;) mma32(sums, low.first, high.first, weights[i]);
+__device__ inline void multiply(float* sums, const uint4 (&weights)[2][pieces(FORMAT)], const Split& column) {
+    mma16(sums, weights[0][0], column.second.x, column.second.y);
+    mma16(sums, weights[1][0], column.second.z, column.second.w);
+    UNROLL for (unsigned i = pieces(FORMAT); i-- > 0;) {
+        mma16(sums, weights[0][i], column.first.x, column.first.y);
+        mma16(sums, weights[1][i], column.first.z, column.first.w);
+    }
+}
+
+// Of a row, all 32 values of a group.
+template <uint32_t FORMAT>
+__device__ inline void decode_floats(uint64_t from, unsigned row, unsigned group, unsigned groups, float* to) {
+    UNROLL for (unsigned eighth = 0; eighth < 8; eighth++) {
+        const unsigned part = eighth / 2, half = eighth % 2;
+        Eight<FORMAT> own{};
+        own.fetch(from + float_place<FORMAT>(row / TILE_ROWS, group, groups, half, row % 8 * 4 + part), true);
+        float values[8];
+        own.values(values);
+        const bool high = row % TILE_ROWS >= 8;
+        UNROLL for (unsigned i = 0; i < 4; i++) to[4 * eighth + i] = high ? values[i / 2 * 4 + 2 + i % 2] : values[i / 2 * 4 + i % 2];
+    }
 }

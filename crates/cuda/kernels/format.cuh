@@ -266,11 +266,7 @@ __device__ inline float add_group(const Group& g, const Rounded& a, float sum) {
 template <uint32_t FORMAT>
 __device__ inline void decode(const Matrix& m, const Place& place, float* values) {
     if constexpr (!rounds(FORMAT)) {
-        UNROLL for (unsigned eighth = 0; eighth < GROUP / 8; eighth++) {
-            Eight<FORMAT> own{};
-            own.fetch(m.codes + float_place<FORMAT>(place.row, place.group, place.groups, eighth), true);
-            own.values(values + 8 * eighth);
-        }
+        decode_floats<FORMAT>(m.codes, place.row, place.group, place.groups, values);
     } else {
         Packed<FORMAT> packed{};
         Lane<FORMAT>(m, place).fetch(packed, 0, true);

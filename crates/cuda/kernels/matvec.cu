@@ -27,7 +27,7 @@ struct Matvec {
 // A call for every product, as older processors need it, leaves no registers for that.
 __device__ constexpr unsigned ahead_of(uint32_t format) {
 #if defined(__CUDACC__) && __CUDA_ARCH__ < 800
-    if (!rounds(format)) return 4 / float_bytes(format);
+    if (!rounds(format)) return 1;
 #endif
     return format == Q6_K ? 6 : rounds(format) ? 8 / planes(format) : 8 / float_bytes(format);
 }
@@ -171,22 +171,19 @@ struct Products {
     // Two slots of the block's tile, one behind the other.
     template <uint32_t FORMAT>
     __device__ void multiply_floats() {
-        constexpr unsigned DEPTH = ahead_of(FORMAT), ROW = GROUP * float_bytes(FORMAT);
+        constexpr unsigned DEPTH = ahead_of(FORMAT), HALF = WARP * 8 * float_bytes(FORMAT);
         const unsigned groups = activations.groups(), steps = activations.steps();
-        const unsigned part = lane() % 4, row = panel / WARPS * TILE_ROWS + lane() / 4;
         const unsigned begin = min(OWN_SLOTS * warp() * steps, groups), middle = begin + steps, end = min(middle + steps, groups);
-        uint64_t weights = matrix->codes + float_place<FORMAT>(row, begin, groups, part);
+        uint64_t weights = matrix->codes + float_place<FORMAT>(panel / WARPS, begin, groups, 0, lane());
         Eight<FORMAT> ahead[DEPTH][2]{};
         const auto fetch = [&](Eight<FORMAT> (&to)[2], unsigned step, bool wanted) {
-            UNROLL for (unsigned j = 0; j < 2; j++) to[j].fetch(weights + (step * TILE_ROWS + 8 * j) * ROW, wanted);
+            UNROLL for (unsigned half = 0; half < 2; half++) to[half].fetch(weights + (2 * step + half) * HALF, wanted);
         };
         UNROLL for (unsigned i = 0; i < DEPTH; i++) fetch(ahead[i], i, begin + i < end);
         prepare();
-        float sums[2][4] = {}, first[2][PANEL] = {};
+        float sums[4] = {}, first[4] = {};
         const auto end_first = [&] {
-            UNROLL for (unsigned j = 0; j < 2; j++) {
-                UNROLL for (unsigned r = 0; r < PANEL; r++) first[j][r] = sums[j][r], sums[j][r] = 0.0f;
-            }
+            UNROLL for (unsigned r = 0; r < 4; r++) first[r] = sums[r], sums[r] = 0.0f;
         };
         for (unsigned at = begin; at < end; at += DEPTH) {
             UNROLL for (unsigned i = 0; i < DEPTH; i++) {
@@ -197,39 +194,33 @@ struct Products {
                 }
                 fetch(ahead[i], DEPTH + i, group + DEPTH < end);
             }
-            weights += DEPTH * TILE_ROWS * ROW;
+            weights += 2 * DEPTH * HALF;
         }
         if (end <= middle) end_first();
         // Other warps may still read what was there.
         __syncthreads();
-        leave(0, first[0], first[1]);
-        leave(1, sums[0], sums[1]);
+        UNROLL for (unsigned r = 0; r < 4; r++) {
+            const unsigned row = lane() / 4 + r / 2 * 8, column = lane() % 4 * 2 + r % 2;
+            if (column >= COLUMNS) continue;
+            float* to = slots(row / PANEL, row % PANEL, column) + OWN_SLOTS * warp();
+            to[0] = first[r];
+            to[1] = sums[r];
+        }
         __syncthreads();
     }
 
-    // The lane's sums of one of the warp's slots, of two rows and two that lie eight further.
-    __device__ void leave(unsigned own, const float* low, const float* high) const {
-        const unsigned part = lane() % 4, column = lane() / 4;
-        UNROLL for (unsigned r = 0; r < PANEL && column < COLUMNS; r++) {
-            slots(part, r, column)[OWN_SLOTS * warp() + own] = low[r];
-            slots(WARPS / 2 + part, r, column)[OWN_SLOTS * warp() + own] = high[r];
-        }
-    }
-
-    // Adds a group of eight rows, and of eight further.
+    // Adds a group.
     template <uint32_t FORMAT>
-    __device__ void add(const Eight<FORMAT> (&weights)[2], unsigned group, float (&sums)[2][4]) const {
-        Split own{}, none{};
+    __device__ void add(const Eight<FORMAT> (&weights)[2], unsigned group, float* sums) const {
+        Split own{};
         const unsigned column = lane() / 4;
         if (column < columns) {
             const uint4* all = activations.pieces(column, group) + lane() % 4;
             own = {all[0], all[Activations::SPLIT / 2]};
         }
-        UNROLL for (unsigned j = 0; j < 2; j++) {
-            uint4 pieces[::pieces(FORMAT)];
-            weights[j].cut(pieces);
-            multiply<FORMAT>(sums[j], own, none, pieces);
-        }
+        uint4 pieces[2][::pieces(FORMAT)];
+        UNROLL for (unsigned half = 0; half < 2; half++) weights[half].cut(pieces[half]);
+        multiply<FORMAT>(sums, pieces, own);
     }
 };
 

@@ -75,23 +75,17 @@ __device__ NOINLINE inline float4 mma_plain(float4 sums, uint4 a, uint2 b) {
 
 // `sums += a * b` over sixteen values in bf16, of which lane `4 g + t` has 2 t, 2 t + 1, and both eight further: of rows g and
 // g + 8 of a in turn, and of column g of b.
-__device__ inline void mma16(float* sums, uint4 a, uint2 b) {
+__device__ inline void mma16(float* sums, const uint4& a, uint32_t b0, uint32_t b1) {
 #ifndef __CUDACC__
-    shim::mma(sums, a, b);
+    shim::mma(sums, a, make_uint2(b0, b1));
 #elif __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
-        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+        : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));
 #else
-    const float4 all = mma_plain(make_float4(sums[0], sums[1], sums[2], sums[3]), a, b);
+    const float4 all = mma_plain(make_float4(sums[0], sums[1], sums[2], sums[3]), a, make_uint2(b0, b1));
     sums[0] = all.x, sums[1] = all.y, sums[2] = all.z, sums[3] = all.w;
 #endif
-}
-
-// The same over 32 values, of which a lane has eight.
-__device__ inline void mma32(float* sums, const uint4& low, const uint4& high, const uint4& b) {
-    mma16(sums, make_uint4(low.x, high.x, low.y, high.y), make_uint2(b.x, b.y));
-    mma16(sums, make_uint4(low.z, high.z, low.w, high.w), make_uint2(b.z, b.w));
 }
 
 // Begins to copy eight or sixteen bytes to shared memory, past the registers where the processor can; `copied` waits for those of

@@ -107,7 +107,8 @@ struct Cursor {
     }
 };
 
-// A warp's rows with all columns of its block: `[t, j]` is what an mma adds to, sixteen columns by eight rows.
+// A warp's rows with all columns of its block: `[t, j]` is what an mma adds to, sixteen columns by eight rows; where they are floats,
+// eight columns by sixteen rows.
 template <class S>
 struct WarpTile {
     const Matrix& matrix;
@@ -140,9 +141,10 @@ struct WarpTile {
         if constexpr (!rounds(FORMAT) && S::FLOATS) {
             Eight<FORMAT> weights[S::STAGED][2];
             UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
-                UNROLL for (unsigned j = 0; j < 2; j++) {
-                    const unsigned row = first + 8 * j + lane() / 4, group = next.group + min(i, count - 1);
-                    weights[i][j].fetch(matrix.codes + float_place<FORMAT>(row, group, groups, lane() % 4), true);
+                const unsigned group = next.group + min(i, count - 1);
+                UNROLL for (unsigned half = 0; half < 2; half++) {
+                    const size_t place = float_place<FORMAT>(first / TILE_ROWS, group, groups, half, lane());
+                    weights[i][half].fetch(matrix.codes + place, true);
                 }
             }
             UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
@@ -228,10 +230,11 @@ struct WarpTile {
     template <uint32_t FORMAT>
     __device__ void add_floats(unsigned entry, const Eight<FORMAT> (&weights)[2]) {
         uint4 pieces[2][::pieces(FORMAT)];
-        UNROLL for (unsigned j = 0; j < 2; j++) weights[j].cut(pieces[j]);
+        UNROLL for (unsigned half = 0; half < 2; half++) weights[half].cut(pieces[half]);
         UNROLL for (unsigned t = 0; t < S::TILES; t++) {
-            const Split low = stage->of(entry, 16 * t + lane() / 4), high = stage->of(entry, 16 * t + 8 + lane() / 4);
-            UNROLL for (unsigned j = 0; j < 2; j++) ::multiply<FORMAT>(sums[t][j], low, high, pieces[j]);
+            UNROLL for (unsigned j = 0; j < 2; j++) {
+                multiply<FORMAT>(sums[t][j], pieces, stage->of(entry, 16 * t + 8 * j + lane() / 4));
+            }
         }
     }
 
@@ -295,7 +298,10 @@ struct WarpTile {
         UNROLL for (unsigned t = 0; t < S::TILES; t++) {
             UNROLL for (unsigned j = 0; j < 2; j++) {
                 UNROLL for (unsigned r = 0; r < 4; r++) {
-                    f(sums[t][j][r], first + 8 * j + lane() % 4 * 2 + r % 2, 16 * t + lane() / 4 + r / 2 * 8);
+                    // Of what has sixteen, and of what has eight.
+                    const unsigned of_sixteen = lane() / 4 + r / 2 * 8, of_eight = 8 * j + lane() % 4 * 2 + r % 2;
+                    const unsigned row = S::FLOATS ? of_sixteen : of_eight, column = S::FLOATS ? of_eight : of_sixteen;
+                    f(sums[t][j][r], first + row, 16 * t + column);
                 }
             }
         }

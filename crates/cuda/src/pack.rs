@@ -6,6 +6,15 @@ use plimsoll_backend::Error;
 use plimsoll_formats::TensorView;
 use plimsoll_formats::blocks::{self, BlockType};
 
+/// Where a value of a tile of floats is: as `kernels/floats.cuh` says.
+fn float_place(groups: usize, row: usize, i: usize) -> usize {
+    let (group, i) = (i / GROUP, i % GROUP);
+    let (part, half, pair) = (i / 8, i / 4 % 2, i / 2 % 2);
+    let lane = row % 8 * 4 + part;
+    debug_assert!(group < groups);
+    ((group * 2 + half) * 32 + lane) * 8 + pair * 4 + row / 8 * 2 + i % 2
+}
+
 /// Values of a group, slots of a row, rows of a panel.
 pub(crate) const GROUP: usize = 32;
 pub(crate) const SLOTS: usize = 16;
@@ -202,9 +211,8 @@ impl Format {
         let row_bytes = width / self.block.values * self.block.bytes;
         for (row, data) in data.chunks_exact(row_bytes.max(1)).enumerate() {
             if self.is_float() {
-                let group_bytes = GROUP * self.bytes;
-                for (group, bytes) in data.chunks(group_bytes).enumerate() {
-                    to[0][(group * TILE_ROWS + row) * group_bytes..][..bytes.len()].copy_from_slice(bytes);
+                for (i, value) in data.chunks_exact(self.bytes).enumerate() {
+                    to[0][float_place(groups, row, i) * self.bytes..][..self.bytes].copy_from_slice(value);
                 }
                 continue;
             }

@@ -8,9 +8,9 @@ const PROCESSORS: &[&str] = &["sm_75", "sm_80", "sm_89", "sm_90a", "sm_100", "sm
 const REGISTERS: usize = 65_536;
 /// Shared memory that newer processors keep of each block, beside what it can have.
 const RESERVED: usize = 1024;
-/// Kernels that spill on some processor, a word that inner loops do not touch, and how many bytes at most: the others have no
+/// Kernels that spill on some processor, words that inner loops do not touch, and how many bytes at most: the others have no
 /// local memory.
-const LOCAL: &[(&str, usize)] = &[("attend_tile_128", 8), ("matvec_4", 8), ("qkv_4", 8)];
+const LOCAL: &[(&str, usize)] = &[("attend_tile_128", 8), ("matvec_1", 8), ("matvec_4", 16), ("qkv_4", 16)];
 
 /// Processor and kernel, then registers of a thread, and bytes of shared and local memory and of parameters.
 fn rows() -> Vec<(&'static str, &'static str, [usize; 4])> {

@@ -11,9 +11,9 @@ const DECODE: &str = "matvec_1";
 /// Instructions of its inner loop for 32 weights of a lane, at most, by the format they are stored in, and which of them, how
 /// many of them, multiply those: by four, or by tiles of sixteen rows that a warp has.
 const LIMITS: &[(&str, (&str, usize), usize)] = &[
-    ("F32", ("HMMA", 32), 390),
-    ("F16", ("HMMA", 24), 300),
-    ("BF16", ("HMMA", 16), 145),
+    ("F32", ("HMMA", 16), 275),
+    ("F16", ("HMMA", 12), 210),
+    ("BF16", ("HMMA", 8), 75),
     ("Q8_0", ("IDP", 8), 32),
     ("Q4_0", ("IDP", 8), 40),
     ("MXFP4", ("IDP", 8), 88),
