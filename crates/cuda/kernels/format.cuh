@@ -35,20 +35,24 @@ __device__ constexpr bool rounds(uint32_t format) { return format >= Q8_0; }
 
 // Where a group of 32 values is.
 struct Place {
-    // Panel and group of the slot.
-    unsigned step;
-    // Row of the panel and slot.
-    unsigned lane;
+    // Among those of the matrix: step by step of its panels, 32 of a step, sixteen slots of either row.
+    unsigned index;
     unsigned row;
     // Of the row, and how many it has.
     unsigned group, groups;
 
-    __device__ unsigned index() const { return step * WARP + lane; }
-    __device__ unsigned plane(unsigned plane, unsigned planes) const { return (step * planes + plane) * WARP + lane; }
+    __device__ unsigned plane(unsigned plane, unsigned planes) const {
+        return index / WARP * planes * WARP + plane * WARP + index % WARP;
+    }
     __device__ unsigned block() const { return row * row_blocks() + min(group, groups - 1) / 8; }
     __device__ unsigned last_block() const { return (row + 1) * row_blocks() - 1; }
     __device__ unsigned row_blocks() const { return (groups + 7) / 8; }
 };
+
+// Of a row and a slot, in the first step.
+__device__ inline unsigned first_index(unsigned row, unsigned slot, unsigned steps) {
+    return row / PANEL * steps * WARP + row % PANEL * SLOTS + slot;
+}
 
 // 32 weights: `scale * (code - offset) - minimum`, where either half has its own scale.
 struct Group {
@@ -100,8 +104,8 @@ struct Lane {
 
     __device__ Lane(const Matrix& m, const Place& first)
         : codes(m.codes + size_t(first.plane(0, planes(FORMAT))) * sizeof(uint4)),
-          high(m.high + size_t(first.index()) * (FORMAT == Q6_K ? 8 : 4)),
-          scales(m.scales + size_t(first.index()) * (FORMAT == MXFP4 ? 1 : 2)) {}
+          high(m.high + size_t(first.index) * (FORMAT == Q6_K ? 8 : 4)),
+          scales(m.scales + size_t(first.index) * (FORMAT == MXFP4 ? 1 : 2)) {}
 
     __device__ void skip(unsigned steps) {
         codes += steps * planes(FORMAT) * WARP * sizeof(uint4);
@@ -179,8 +183,8 @@ __device__ inline void unpack_scales(uint32_t bits, const BlockScales& block, un
 template <uint32_t FORMAT>
 __device__ inline void load_scales(const Matrix& m, const Place& place, float* scales, float& minimum) {
     uint32_t bits = 0;
-    if constexpr (FORMAT == MXFP4) bits = load<uint8_t>(m.scales, place.index());
-    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q6_K) bits = load<uint16_t>(m.scales, place.index());
+    if constexpr (FORMAT == MXFP4) bits = load<uint8_t>(m.scales, place.index);
+    if constexpr (FORMAT == Q8_0 || FORMAT == Q4_0 || FORMAT == Q6_K) bits = load<uint16_t>(m.scales, place.index);
     unpack_scales<FORMAT>(bits, BlockScales(fetch_block<FORMAT>(m, place.block())), place.group, scales, minimum);
 }
 
@@ -303,11 +307,7 @@ struct DecodedGroup {
 
     __device__ DecodedGroup(const Matrix& matrix, unsigned row, unsigned group, unsigned width) : matrix(matrix) {
         const unsigned steps = slot_groups(width);
-        place.step = size_t(row / PANEL) * steps + group % steps;
-        place.lane = row % PANEL * SLOTS + group / steps;
-        place.row = row;
-        place.group = group;
-        place.groups = row_groups(width);
+        place = {first_index(row, group / steps, steps) + group % steps * WARP, row, group, row_groups(width)};
         with_format(matrix.format, *this);
     }
     template <uint32_t FORMAT>

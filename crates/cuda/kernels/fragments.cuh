@@ -16,7 +16,7 @@ __device__ inline void load_words(const Matrix& m, const Place& place, unsigned 
         for (int half = 0; half < 2; half++) words[half] = load<int>(m.codes, place.plane(half, 2) * 4 + part);
         return;
     }
-    const uint32_t packed = load<uint32_t>(m.codes, place.index() * 4 + part);
+    const uint32_t packed = load<uint32_t>(m.codes, place.index * 4 + part);
     if constexpr (FORMAT == Q4_0) {
         words[0] = int((packed << 4 & 0xf0f0f0f0) ^ 0x80808080);
         words[1] = int((packed & 0xf0f0f0f0) ^ 0x80808080);
@@ -30,12 +30,12 @@ __device__ inline void load_words(const Matrix& m, const Place& place, unsigned 
         words[1] = int(packed >> 4 & 0x0f0f0f0f);
     }
     if constexpr (FORMAT == Q5_K) {
-        const uint32_t high = load<uint32_t>(m.high, place.index()) >> part;
+        const uint32_t high = load<uint32_t>(m.high, place.index) >> part;
         words[0] |= int((high & 0x01010101) << 4);
         words[1] |= int(high & 0x10101010);
     }
     if constexpr (FORMAT == Q6_K) {
-        const uint2 high = load<uint2>(m.high, place.index());
+        const uint2 high = load<uint2>(m.high, place.index);
         words[0] = int(((packed << 2 & 0x3c3c3c3c) | (high.x << (6 - 2 * part) & 0xc0c0c0c0)) ^ 0x80808080);
         words[1] = int(((packed >> 2 & 0x3c3c3c3c) | (high.y << (6 - 2 * part) & 0xc0c0c0c0)) ^ 0x80808080);
     }

@@ -139,8 +139,8 @@ struct Products {
     __device__ void multiply_integers() {
         constexpr unsigned DEPTH = ahead_of(FORMAT);
         const unsigned groups = activations.groups(), steps = activations.steps();
-        const unsigned slot = lane() % SLOTS, present = min(panel, (matrix->rows - 1) / PANEL);
-        const Place place{present * steps, lane(), present * PANEL + lane() / SLOTS, slot * steps, groups};
+        const unsigned slot = lane() % SLOTS;
+        const Place place{panel * steps * WARP + lane(), panel * PANEL + lane() / SLOTS, slot * steps, groups};
         Lane<FORMAT> weights(*matrix, place);
         Packed<FORMAT> ahead[DEPTH]{};
         UNROLL for (unsigned i = 0; i < DEPTH; i++) weights.fetch(ahead[i], i, i < steps);

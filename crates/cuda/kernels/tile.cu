@@ -31,7 +31,7 @@ struct Shape {
     static constexpr unsigned OWN = SLOTS / PARTS, STAGED = (PARTS == 1 ? 2 : 4) / (FLOATS ? 2 : 1);
     // Groups of a stage, and of all its columns.
     static constexpr unsigned ENTRIES = PARTS * STAGED, COPIES = ENTRIES * COLUMNS;
-    static_assert(COPIES <= THREADS);
+    static_assert(COPIES <= THREADS && (FLOATS || COPIES % WARP == 0));
 };
 
 // Activations of some groups of every part.
@@ -82,8 +82,10 @@ struct Columns {
 
     // Begins to copy. A group that is not there is another, whose products go nowhere.
     __device__ void copy_to(Stage<S>& stage, unsigned first) const {
-        constexpr unsigned EACH = Stage<S>::EACH;
-        UNROLL for (unsigned item = threadIdx.x; item < EACH * S::COPIES; item += THREADS) {
+        constexpr unsigned EACH = Stage<S>::EACH, ITEMS = EACH * S::COPIES;
+        UNROLL for (unsigned begin = 0; begin < ITEMS; begin += THREADS) {
+            const unsigned item = begin + threadIdx.x;
+            if (ITEMS < THREADS && item >= ITEMS) break;
             const unsigned entry = item / EACH % S::ENTRIES, column = item / EACH / S::ENTRIES;
             const unsigned group = first + entry / S::STAGED * S::OWN * steps + entry % S::STAGED;
             const unsigned row = min(blockIdx.x * S::COLUMNS + column, p.columns - 1);
@@ -97,13 +99,14 @@ struct Columns {
     }
 };
 
-// A group of a row: of which slot, and which of the slot's.
+// A group of a row, and how far behind the row's first one it lies: its slot and 32 for every group of that ahead of it.
 struct Cursor {
-    unsigned group, slot, step;
+    unsigned group, offset;
 
+    __device__ unsigned slot() const { return offset % WARP; }
     __device__ Cursor after(unsigned steps) const {
-        const bool last = step + 1 == steps;
-        return {group + 1, last ? slot + 1 : slot, last ? 0 : step + 1};
+        const bool last = offset / WARP + 1 == steps;
+        return {group + 1, last ? slot() + 1 : offset + WARP};
     }
 };
 
@@ -112,27 +115,17 @@ struct Cursor {
 template <class S>
 struct WarpTile {
     const Matrix& matrix;
-    // The warp's first row; groups of a row, and of a slot.
+    // The warp's first row, of sixteen that are there; groups of a row, and of a slot.
     unsigned first, groups, steps;
     // Among those with other rows, and those with the same.
     unsigned team, part;
     Cursor next;
+    // Of the lane's rows: of the first one whose codes it has, and of the one whose scales.
+    unsigned words_at, scales_at;
     const Stage<S>* stage;
     // Groups that the stage has for the warp.
     unsigned count;
     float sums[S::TILES][2][4];
-
-    // A row that is not there is one of the last panel, whose results go nowhere.
-    __device__ Place place(unsigned row, const Cursor& at) const {
-        const unsigned panel = min((first + row) / PANEL, (matrix.rows - 1) / PANEL);
-        Place place;
-        place.row = panel * PANEL + row % PANEL;
-        place.step = panel * steps + at.step;
-        place.lane = row % PANEL * SLOTS + at.slot;
-        place.group = at.group;
-        place.groups = groups;
-        return place;
-    }
 
     // Adds a stage.
     template <uint32_t FORMAT>
@@ -160,12 +153,14 @@ struct WarpTile {
             UNROLL for (unsigned i = 0; i < S::STAGED; i++) {
                 const Cursor after = i + 1 < count ? at.after(steps) : at;
                 UNROLL for (unsigned j = 0; j < 2; j++) {
-                    load_words<FORMAT>(matrix, place(8 * j + lane() / 4, at), lane() % 4, words[i][j]);
+                    const unsigned index = words_at + j * (8 / PANEL * WARP) * steps + at.offset;
+                    load_words<FORMAT>(matrix, {index, 0, at.group, groups}, lane() % 4, words[i][j]);
                 }
                 // Half of the warp has the scales of this group, half those of the next.
                 if (i % 2 == 0) {
-                    const Place own = place(lane() % WARP_ROWS, lane() < WARP_ROWS ? at : after);
-                    load_pair<FORMAT>(own, scale[i / 2], other[i / 2]);
+                    const Cursor& own = lane() < WARP_ROWS ? at : after;
+                    const Place place{scales_at + own.offset, first + lane() % WARP_ROWS, own.group, groups};
+                    load_pair<FORMAT>(place, scale[i / 2], other[i / 2]);
                 }
                 at = after;
             }
@@ -240,9 +235,9 @@ struct WarpTile {
 
     // Behind a group.
     __device__ void go_on() {
-        const unsigned slot = next.slot;
+        const unsigned slot = next.slot();
         next = next.after(steps);
-        if (next.step == 0 || next.group == groups) end_slot(slot);
+        if (next.slot() != slot || next.group == groups) end_slot(slot);
     }
 
     // Where the lane has the sums of a slot until those ahead of it are added; a warp with all slots has their total.
@@ -341,7 +336,8 @@ __device__ void tile(const Tile& p) {
     // While one stage is multiplied, the next is on its way.
     const Columns<S> columns{p, groups, steps};
     Stage<S>* stages = reinterpret_cast<Stage<S>*>(shared_memory);
-    WarpTile<S> rows{matrix, first, groups, steps, team, part, {begin, part * S::OWN, 0}, stages, 0, {}};
+    WarpTile<S> rows{matrix, first, groups, steps, team, part, {begin, part * S::OWN}, first_index(first + lane() / 4, 0, steps),
+                     first_index(first + lane() % WARP_ROWS, 0, steps), stages, 0, {}};
     columns.copy_to(stages[0], 0);
     for (unsigned at = 0; at < span; at += S::STAGED) {
         Stage<S>& stage = stages[at / S::STAGED % 2];

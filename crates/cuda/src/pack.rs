@@ -19,7 +19,7 @@ fn float_place(groups: usize, row: usize, i: usize) -> usize {
 pub(crate) const GROUP: usize = 32;
 pub(crate) const SLOTS: usize = 16;
 pub(crate) const PANEL: usize = 2;
-/// Rows that floats are packed in.
+/// Rows that floats are packed in, and that every matrix has a multiple of.
 pub(crate) const TILE_ROWS: usize = 16;
 /// Rows of a panel times slots.
 const LANES: usize = PANEL * SLOTS;
@@ -147,7 +147,7 @@ impl Format {
     /// Packs a matrix of this type, on all cores.
     pub(crate) fn pack(&self, data: &[u8], rows: usize, width: usize) -> Result<Packed, Error> {
         let panel_bytes = self.panel_rows() * self.block.row_bytes(width)?;
-        let (panels, sizes) = (rows.div_ceil(self.panel_rows()), self.sizes(width));
+        let (panels, sizes) = (self.panels(rows), self.sizes(width));
         let mut packed = sizes.map(|bytes| vec![0; panels * bytes]);
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let share = panels.div_ceil(threads).max(SERIAL);
@@ -183,6 +183,11 @@ impl Format {
     /// Rows that lie together.
     fn panel_rows(&self) -> usize {
         if self.is_float() { TILE_ROWS } else { PANEL }
+    }
+
+    /// Panels of a matrix, whose last rows are followed by zeros until sixteen are there.
+    fn panels(&self, rows: usize) -> usize {
+        rows.next_multiple_of(TILE_ROWS) / self.panel_rows()
     }
 
     /// Planes of sixteen bytes that a group's codes take.
@@ -263,7 +268,7 @@ pub(crate) fn packed_bytes(block: &BlockType, shape: &[usize]) -> Vec<usize> {
     match shape {
         [rows, width] => {
             let format = Format::of(block).or_else(|| Format::of(&blocks::Q8_0)).expect("a format of the table");
-            format.sizes(*width).map(|bytes| rows.div_ceil(format.panel_rows()) * bytes).into()
+            format.sizes(*width).map(|bytes| format.panels(*rows) * bytes).into()
         }
         _ => vec![shape.iter().product::<usize>() * 4],
     }

@@ -10,7 +10,8 @@ const REGISTERS: usize = 65_536;
 const RESERVED: usize = 1024;
 /// Kernels that spill on some processor, words that inner loops do not touch, and how many bytes at most: the others have no
 /// local memory.
-const LOCAL: &[(&str, usize)] = &[("attend_tile_128", 8), ("matvec_1", 8), ("matvec_4", 16), ("qkv_4", 16)];
+const LOCAL: &[(&str, usize)] =
+    &[("attend_tile_128", 8), ("matvec_1", 16), ("matvec_4", 16), ("qkv_1", 8), ("qkv_4", 8)];
 
 /// Processor and kernel, then registers of a thread, and bytes of shared and local memory and of parameters.
 fn rows() -> Vec<(&'static str, &'static str, [usize; 4])> {
