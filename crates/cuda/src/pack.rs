@@ -6,15 +6,6 @@ use plimsoll_backend::Error;
 use plimsoll_formats::TensorView;
 use plimsoll_formats::blocks::{self, BlockType};
 
-/// Where a value of a tile of floats is: as `kernels/floats.cuh` says.
-fn float_place(groups: usize, row: usize, i: usize) -> usize {
-    let (group, i) = (i / GROUP, i % GROUP);
-    let (part, half, pair) = (i / 8, i / 4 % 2, i / 2 % 2);
-    let lane = row % 8 * 4 + part;
-    debug_assert!(group < groups);
-    ((group * 2 + half) * 32 + lane) * 8 + pair * 4 + row / 8 * 2 + i % 2
-}
-
 /// Values of a group, slots of a row, rows of a panel.
 pub(crate) const GROUP: usize = 32;
 pub(crate) const SLOTS: usize = 16;
@@ -102,6 +93,22 @@ fn q6_k(block: &[u8], group: usize, codes: &mut Codes) {
     let (low, high) = (&block[64 * half + 32 * (part % 2)..], &block[128 + 32 * half..]);
     for (i, code) in codes.iter_mut().enumerate() {
         *code = low[i] >> (4 * (part / 2)) & 15 | (high[i] >> (2 * part) & 3) << 4;
+    }
+}
+
+/// Puts a row of floats, in pairs of so many bytes, where `kernels/floats.cuh` says.
+fn float_row<const PAIR: usize>(data: &[u8], row: usize, to: &mut [u8]) {
+    let place = |i: usize| {
+        let (group, pair) = (i / (GROUP / 2), i % (GROUP / 2));
+        let (lane, half) = (row % 8 * 4 + pair / 4, pair / 2 % 2);
+        (((group * 2 + half) * 32 + lane) * 4 + pair % 2 * 2 + row / 8) * PAIR
+    };
+    let (pairs, rest) = data.as_chunks::<PAIR>();
+    for (i, pair) in pairs.iter().enumerate() {
+        to[place(i)..][..PAIR].copy_from_slice(pair);
+    }
+    if !rest.is_empty() {
+        to[place(pairs.len())..][..rest.len()].copy_from_slice(rest);
     }
 }
 
@@ -212,23 +219,26 @@ impl Format {
 
     fn panel(&self, data: &[u8], width: usize, mut to: [&mut [u8]; 4]) {
         let groups = width.div_ceil(GROUP);
-        let steps = groups.div_ceil(SLOTS);
         let row_bytes = width / self.block.values * self.block.bytes;
         for (row, data) in data.chunks_exact(row_bytes.max(1)).enumerate() {
-            if self.is_float() {
-                for (i, value) in data.chunks_exact(self.bytes).enumerate() {
-                    to[0][float_place(groups, row, i) * self.bytes..][..self.bytes].copy_from_slice(value);
-                }
-                continue;
+            match self.bytes {
+                2 => float_row::<4>(data, row, to[0]),
+                4 => float_row::<8>(data, row, to[0]),
+                _ => self.row(data, row, groups, &mut to),
             }
-            for group in 0..groups {
-                self.group(data, group, (group % steps, row * SLOTS + group / steps), &mut to);
-            }
-            if self.per_block > 0 {
-                let to = to[3].chunks_exact_mut(self.per_block).skip(row * groups.div_ceil(8));
-                for (block, to) in data.chunks_exact(self.block.bytes).zip(to) {
-                    to.copy_from_slice(&block[self.block_scales..][..self.per_block]);
-                }
+        }
+    }
+
+    /// A row of blocks.
+    fn row(&self, data: &[u8], row: usize, groups: usize, to: &mut [&mut [u8]; 4]) {
+        let steps = groups.div_ceil(SLOTS);
+        for group in 0..groups {
+            self.group(data, group, (group % steps, row * SLOTS + group / steps), to);
+        }
+        if self.per_block > 0 {
+            let to = to[3].chunks_exact_mut(self.per_block).skip(row * groups.div_ceil(8));
+            for (block, to) in data.chunks_exact(self.block.bytes).zip(to) {
+                to.copy_from_slice(&block[self.block_scales..][..self.per_block]);
             }
         }
     }
