@@ -110,10 +110,12 @@ fn instruction(line: &str) -> Option<(usize, &str)> {
 }
 
 impl Function<'_> {
-    /// Instructions for 32 weights in the loop that multiplies, the shortest of those that hold so many of a kind for them.
+    /// Instructions for 32 weights in the loop that multiplies, the shortest of those that hold so many of a kind for them; a few
+    /// more of that kind, for sums of activations, make no further weights.
     fn group(&self, (kind, each): (&str, usize)) -> Option<usize> {
-        let multiplying = self.loops().map(|body| (body.len(), count(body, kind))).filter(|(_, count)| *count > 0);
-        multiplying.min().map(|(instructions, count)| (instructions * each).div_ceil(count))
+        let multiplying = self.loops().map(|body| (body.len(), count(body, kind) / each));
+        let found = multiplying.filter(|(_, groups)| *groups > 0).min();
+        found.map(|(instructions, groups)| instructions.div_ceil(groups))
     }
 
     /// What lies between a branch back and its target.
@@ -138,7 +140,7 @@ mod tests {
     #[test]
     fn the_innermost_loop_that_multiplies_is_counted() {
         let dots = |from: usize| -> String {
-            (0..8).map(|i| format!("/*{:04x}*/ IDP.4A.S8.S8 R1, R2, R3, R1 ; /* 0x0 */\n", from + i)).collect()
+            (0..9).map(|i| format!("/*{:04x}*/ IDP.4A.S8.S8 R1, R2, R3, R1 ; /* 0x0 */\n", from + i)).collect()
         };
         let text = format!(
             "Function : other\n/*0000*/ EXIT ;\nFunction : matvec_1\n/*0000*/ MOV R1, RZ ;\n{}/*0018*/ IADD3 R1, R1, R2, RZ ;\n\
@@ -147,7 +149,7 @@ mod tests {
         );
         let functions = functions(&text);
         assert_eq!(functions.iter().map(|function| function.name).collect::<Vec<_>>(), ["other", "matvec_1"]);
-        assert_eq!(functions[1].group(("IDP", 8)), Some(10));
+        assert_eq!(functions[1].group(("IDP", 8)), Some(11));
         assert_eq!(functions[0].group(("IDP", 8)), None);
     }
 }
